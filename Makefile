@@ -1,0 +1,47 @@
+# `make help` lists the targets. Everything lives in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help install run repro test check ui lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+install: .venv/installed  ## create .venv with the pinned dependencies
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: $(PYTHON) is Python %d.%d, but 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --editable .
+	@touch $@
+
+run: install  ## the workshop's four pairs on real data, from raw files to the report
+	@$(BIN)/python -m unrolled.workshop
+
+repro: install  ## the full grid (dvc repro)
+	dvc repro
+
+test: install  ## all tests
+	$(BIN)/pytest
+
+check: install  ## formatter, linter, type checker and the fast tests
+	ruff format --check .
+	ruff check .
+	mypy
+	$(BIN)/pytest -m "not slow" -q
+
+ui: install  ## the MLflow UI on http://127.0.0.1:5000
+	mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+lock: install  ## resolve requirements.lock anew from pyproject.toml
+	pip-compile --quiet --extra dev --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+	sed -i "s/+cpu$$//" requirements.lock  # the build of torch is the machine's choice, the release is ours
+
+clean:  ## remove .venv, caches and everything that a run leaves here, except data/ and committed reports
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache outputs mlartifacts mlflow.db* src/*.egg-info .dvc/cache .dvc/tmp
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""One module an architecture, all on one contract."""

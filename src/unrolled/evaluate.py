@@ -1,0 +1,105 @@
+"""Stage evaluate: a model folder and its windows in; predictions on validation and test, and plain metrics out."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unrolled.windowset import SplitName, WindowSet
+
+PRIMARY = {"series": "mae", "examples": "accuracy", "text": "loss_nats"}
+
+
+def predict_run(
+    model_folder: Path, windows: "WindowSet", splits: Sequence["SplitName"]
+) -> tuple[dict[str, Any], dict["SplitName", "pd.DataFrame"]]:
+    """Return the meta data of a trained model and its predictions on ``splits``.
+
+    Raises:
+        UserError: the model was trained on other data than ``windows``.
+    """
+    import torch
+
+    from unrolled.model import load
+    from unrolled.predictions import predict_split
+
+    about = json.loads((model_folder / "meta.json").read_text(encoding="utf-8"))
+    if about["data_digest"] != windows.meta["digest"]:
+        raise UserError(
+            f"{model_folder} was trained on data {about['data_digest'][:12]}, but the windows here are "
+            f"{windows.meta['digest'][:12]}; train it again"
+        )
+    torch.set_num_threads(1)
+    model = load(model_folder)
+    kept = ("identity", "task", "model", "seed", "data_digest", "data_source", "parameters")
+    meta = {key: about[key] for key in kept} | {"kind": windows.meta["kind"], "unit": windows.meta["unit"]}
+    return meta, {split: predict_split(model, windows, split) for split in splits}
+
+
+def flat_metrics(
+    meta: dict[str, Any], tables: dict["SplitName", "pd.DataFrame"], windows: "WindowSet", season: int | None
+) -> dict[str, Any]:
+    """Return the test's metrics with flat keys and, to choose by, the primary one on validation."""
+    from unrolled.predictions import score
+
+    primary = PRIMARY[windows.meta["kind"]]
+    return {
+        **score(tables["test"], windows, season),
+        f"validation_{primary}": score(tables["validation"], windows, season)[primary],
+        "n_test": len(tables["test"]),
+        "parameters": meta["parameters"],
+        "data_source": meta["data_source"],
+        "data_digest": meta["data_digest"],
+    }
+
+
+def save_predictions(folder: Path, meta: dict[str, Any], tables: dict["SplitName", "pd.DataFrame"]) -> None:
+    """Write each split's table and the meta data into ``folder``."""
+    for split, table in tables.items():
+        table.to_parquet(folder / f"{split}.parquet", index=False)
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the stage: ``python -m unrolled.evaluate task=energy model=gru seed=0``."""
+    from unrolled.arguments import parse_arguments, required, whole_number
+    from unrolled.checkout import project_root
+    from unrolled.config import compose_config, names
+    from unrolled.console import one_line_errors
+    from unrolled.outputs import whole_folder, write_whole
+    from unrolled.windowset import open_windows
+
+    with one_line_errors():
+        root = project_root()
+        given = parse_arguments(
+            sys.argv[1:] if arguments is None else arguments, {"task": None, "model": None, "seed": "0"}
+        )
+        task, model = required(given, "task", names(root, "task")), required(given, "model", names(root, "model"))
+        seed = whole_number(given, "seed")
+        season = compose_config([f"task={task}"], root, needs=("task",))["judge"]["season"]
+        windows = open_windows(root / "data" / "windows" / task)
+        model_folder = root / "data" / "models" / f"{task}-{model}-{seed}"
+        if not model_folder.is_dir():
+            raise UserError(f"there is no model in {model_folder}; train it with: dvc repro train@{model_folder.name}")
+        meta, tables = predict_run(model_folder, windows, ("validation", "test"))
+        metrics = flat_metrics(meta, tables, windows, season)
+        reports = root / "reports" / task / model / str(seed)
+        with whole_folder(root / "data" / "predictions" / task / f"{model}-{seed}") as folder:
+            save_predictions(folder, meta, tables)
+        write_whole(reports / "history.csv", (model_folder / "history.csv").read_text(encoding="utf-8"))
+        write_whole(reports / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        print(f"{task}-{model}-{seed}: " + ", ".join(f"{k} {v:.5g}" for k, v in metrics.items() if isinstance(v, float)))
+
+        from unrolled.tracking import mirror
+
+        mirror(root, model_folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Pools and heads: from hidden states to a readout, a loss and a prediction. One head per kind of task."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Kind = Literal["point", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a batch.
+
+    Attributes:
+        kind: ``point``: values (batch, horizon) in physical units; ``probabilities``: (batch, classes), or for text
+            (batch, time, vocabulary).
+        values: the tensor.
+    """
+
+    kind: Kind
+    values: Tensor
+
+
+class Pool(nn.Module):
+    """Choose what of the hidden states (batch, time, features) the head reads: (batch, steps, pooled features)."""
+
+    def __init__(self, name: Literal["last", "every", "mean_max"], in_features: int) -> None:
+        """Args: ``name``: the last step, every step, or mean and maximum over time side by side."""
+        super().__init__()
+        self.name = name
+        self.out_features = in_features * (2 if name == "mean_max" else 1)
+
+    def forward(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the pooled states; steps from ``lengths`` on are padding and do not count."""
+        if self.name == "every":
+            return hidden
+        if self.name == "last":
+            if lengths is None:
+                return hidden[:, -1:]
+            return hidden[torch.arange(len(hidden), device=hidden.device), lengths.to(hidden.device) - 1][:, None]
+        if lengths is None:
+            return torch.cat([hidden.mean(dim=1), hidden.amax(dim=1)], dim=1)[:, None]
+        steps = lengths.to(hidden.device)[:, None, None]
+        valid = torch.arange(hidden.shape[1], device=hidden.device)[None, :, None] < steps
+        mean = (hidden * valid).sum(dim=1) / steps[:, 0]
+        return torch.cat([mean, hidden.masked_fill(~valid, -torch.inf).amax(dim=1)], dim=1)[:, None]
+
+
+class ForecastHead(nn.Module):
+    """A linear readout of ``horizon`` values from each pooled step, in the transformed target's space."""
+
+    losses = {"l1": F.l1_loss, "mse": F.mse_loss, "huber": F.huber_loss}
+
+    def __init__(self, in_features: int, horizon: int, loss: str, skip: int) -> None:
+        """Args: ``skip``: first steps that are not scored when every step is."""
+        super().__init__()
+        self.readout = nn.Linear(in_features, horizon)
+        self.loss_name, self.skip = loss, skip
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return (batch, steps, horizon)."""
+        return self.readout(pooled)
+
+    def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mean loss over the scored targets.
+
+        Args:
+            outputs: (batch, steps, horizon).
+            target: (batch, steps, horizon), or (batch, 1, horizon) if only the last step has one.
+            mask: which targets count, or None for all.
+        """
+        outputs = outputs[:, -target.shape[1] :]
+        each = self.losses[self.loss_name](outputs, target, reduction="none")
+        mask = torch.ones_like(each, dtype=torch.bool) if mask is None else mask
+        if target.shape[1] > 1 and self.skip:
+            mask = mask & (torch.arange(target.shape[1], device=mask.device) >= self.skip)[None, :, None]
+        return (each * mask).sum() / mask.sum().clamp(min=1)
+
+
+class ClassifyHead(nn.Module):
+    """A linear readout of one logit per class from the pooled step."""
+
+    def __init__(self, in_features: int, classes: int) -> None:
+        super().__init__()
+        self.readout = nn.Linear(in_features, classes)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return the logits (batch, classes)."""
+        return self.readout(pooled[:, 0])
+
+    def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mean cross-entropy in nats; target (batch,)."""
+        return F.cross_entropy(outputs.float(), target)
+
+
+class LanguageHead(nn.Module):
+    """A linear readout of one logit per symbol from every step."""
+
+    def __init__(self, in_features: int, vocabulary: int) -> None:
+        super().__init__()
+        self.readout = nn.Linear(in_features, vocabulary)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return the logits (batch, time, vocabulary)."""
+        return self.readout(pooled)
+
+    def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mean cross-entropy in nats per scored symbol; target and mask (batch, time)."""
+        each = F.cross_entropy(outputs.float().flatten(0, 1), target.flatten(), reduction="none")
+        if mask is None:
+            return each.mean()
+        return (each * mask.flatten()).sum() / mask.sum().clamp(min=1)
+
+
+Head = ForecastHead | ClassifyHead | LanguageHead

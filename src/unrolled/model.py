@@ -1,0 +1,188 @@
+"""Compose a model: head(pool(encoder(embed(x)))). ``build`` is the only place where sizes meet."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled import transform
+from unrolled.batch import Batch
+from unrolled.errors import UserError
+from unrolled.heads import ClassifyHead, ForecastHead, Head, LanguageHead, Pool, Prediction
+
+SHARED_LAYERS = ("recurrent", "convolution")
+HEAD_OF_KIND = {"series": "forecast", "examples": "classify", "text": "language"}
+LOSSES_OF_HEAD = {"forecast": ("l1", "mse", "huber"), "classify": ("cross_entropy",), "language": ("cross_entropy",)}
+POOLS_OF_HEAD = {"forecast": ("last", "every"), "classify": ("last", "mean_max"), "language": ("every",)}
+
+
+class SequenceModel(nn.Module):
+    """Embed, encode, pool, read out. Free of Lightning."""
+
+    def __init__(self, embed: nn.Module, encoder: Any, pool: Pool, head: Head, params: transform.Params | None) -> None:
+        """Args: ``params``: the fitted target transform of a forecaster."""
+        super().__init__()
+        self.embed, self.encoder, self.pool, self.head = embed, encoder, pool, head
+        self.params = params
+
+    def forward(self, inputs: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Return the head's outputs and the encoder's state.
+
+        Args:
+            inputs: (batch, time, features), or (batch, time) tokens.
+            state: what an earlier call returned, to go on from there.
+            lengths: (batch,) steps that are not padding.
+        """
+        hidden, state = self.encoder(self.embed(inputs), state, lengths)
+        outputs: Tensor = self.head(self.pool(hidden, lengths))
+        return outputs, state
+
+    def loss(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
+        """Return the mean loss over the batch's scored targets, and the encoder's state."""
+        outputs, state = self(batch.inputs, state, batch.lengths)
+        return self.head.loss(outputs, batch.target, batch.target_mask), state
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Return what the model says of ``batch``: points in physical units, or probabilities."""
+        outputs, _ = self(batch.inputs, None, batch.lengths)
+        if self.params is None:
+            return Prediction("probabilities", torch.softmax(outputs.float(), dim=-1))
+        anchor = outputs.new_zeros(len(outputs), 1) if batch.anchor is None else batch.anchor[:, -1:]
+        return Prediction("point", transform.inverse(self.params, outputs[:, -1].to(anchor.dtype), anchor))
+
+
+def build(config: Mapping[str, Any], meta: Mapping[str, Any]) -> SequenceModel:
+    """Return the untrained model that ``config`` asks for, sized by the windows' ``meta``.
+
+    Raises:
+        UserError: an unknown encoder or key, a size that is none, a head that does not fit the data, an every-step head
+            on an encoder that sees the future, or a last-step head on one that does not see the whole context.
+    """
+    name, pool_name = config["head"]["name"], config["head"]["pool"]
+    if name != HEAD_OF_KIND[meta["kind"]]:
+        raise UserError(f"head.name={name!r} does not fit {meta['task']}, which needs {HEAD_OF_KIND[meta['kind']]!r}")
+    for key, valid in (("loss", LOSSES_OF_HEAD[name]), ("pool", POOLS_OF_HEAD[name])):
+        if config["head"][key] not in valid:
+            raise UserError(f"head.{key}={config['head'][key]!r} does not fit head.name={name!r}; valid: {', '.join(valid)}")
+    if config["head"]["skip"] >= meta["context"]:
+        raise UserError(
+            f"head.skip={config['head']['skip']} leaves nothing of a context of {meta['context']} to learn from; lower it"
+        )
+    embed, in_features = _embedding(config["encoder"], meta)
+    encoder = build_encoder(config["encoder"], in_features, meta["context"])
+    if pool_name == "every" and not encoder.causal:
+        raise UserError(
+            "head.pool='every' needs a causal encoder, but this one is bidirectional: each step would have seen its own "
+            "target; set encoder.bidirectional=false or head.pool=last"
+        )
+    sees = encoder.receptive_field
+    if pool_name == "last" and sees is not None and sees < meta["context"]:
+        raise UserError(
+            f"the encoder {config['encoder']['name']!r} sees {sees} steps back, but the context has {meta['context']}: the "
+            "first ones could not matter; lower window.context or let the encoder see further"
+        )
+    pool = Pool(pool_name, encoder.out_features)
+    head: Head
+    if name == "forecast":
+        head = ForecastHead(pool.out_features, meta["horizon"], config["head"]["loss"], config["head"]["skip"])
+    elif name == "classify":
+        head = ClassifyHead(pool.out_features, meta["classes"])
+    else:
+        head = LanguageHead(pool.out_features, len(meta["vocabulary"]))
+    return SequenceModel(embed, encoder, pool, head, meta.get("transform"))
+
+
+def encoder_names() -> list[str]:
+    """Return the names of the encoders: the modules of ``encoders/``, shared layers excepted."""
+    files = (Path(__file__).parent / "encoders").glob("[!_]*.py")
+    return sorted(path.stem for path in files if path.stem not in SHARED_LAYERS)
+
+
+def build_encoder(section: Mapping[str, Any], in_features: int, context: int) -> Any:
+    """Return the encoder of a configuration's section ``encoder``.
+
+    Raises:
+        UserError: an unknown name or key, or an impossible size.
+    """
+    name = section.get("name")
+    if name not in encoder_names():
+        raise UserError(f"unknown encoder.name {name!r}; valid: {', '.join(encoder_names())}")
+    encoder = import_module(f"unrolled.encoders.{name}").Encoder
+    options = {key: value for key, value in section.items() if key not in ("name", "embedding_size")}
+    valid = [key for key in inspect.signature(encoder.__init__).parameters if key not in ("self", "in_features", "context")]
+    for key, value in options.items():
+        if key not in valid:
+            raise UserError(f"unknown key in encoder: {key!r}; valid for {name}: {', '.join(sorted(valid))}")
+        _check_size(key, value)
+    missing = [
+        key
+        for key, parameter in inspect.signature(encoder.__init__).parameters.items()
+        if key in valid and parameter.default is parameter.empty and key not in options
+    ]
+    if missing:
+        raise UserError(f"encoder.{missing[0]} is missing for {name}; give it in the task's or the model's file")
+    return encoder(in_features, context, **options)
+
+
+def _check_size(key: str, value: Any) -> None:
+    number = type(value) in (int, float)
+    if key.endswith("dropout") and not (number and 0 <= value < 1):
+        raise UserError(f"encoder.{key}={value!r}: expected a number, at least 0 and below 1")
+    if type(value) is int and value < 1 and not key.endswith(("dropout", "bias")):
+        raise UserError(f"encoder.{key}={value}: expected a whole number, at least 1")
+    if key in ("hidden_size", "num_layers", "kernel_size", "filters") and type(value) is not int:
+        raise UserError(f"encoder.{key}={value!r}: expected a whole number, at least 1")
+    if key in ("bidirectional", "orthogonal") and type(value) is not bool:
+        raise UserError(f"encoder.{key}={value!r}: expected true or false")
+    if key in ("window", "levels") and value is not None and type(value) is not int:
+        raise UserError(f"encoder.{key}={value!r}: expected a whole number, at least 1, or null")
+    if key.endswith("bias") and not number:
+        raise UserError(f"encoder.{key}={value!r}: expected a number")
+
+
+def _embedding(section: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[nn.Module, int]:
+    size = section.get("embedding_size")
+    if meta["kind"] != "text":
+        if size is not None:
+            raise UserError(f"encoder.embedding_size={size}: {meta['task']} has numbers, not symbols; set it to null")
+        return nn.Identity(), meta["in_features"]
+    if type(size) is not int or size < 1:
+        raise UserError(f"encoder.embedding_size={size!r}: expected a whole number, at least 1")
+    return nn.Embedding(len(meta["vocabulary"]), size), size
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many numbers the model learns."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def save(model: SequenceModel, folder: Path) -> None:
+    """Write the weights to ``folder/weights.safetensors``."""
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors")
+
+
+def load(folder: Path) -> SequenceModel:
+    """Return the trained model of a model folder, ready to predict. Nothing in the folder is executed.
+
+    Raises:
+        UserError: the folder's files do not belong together or one is missing.
+    """
+    import yaml
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"]
+        model = build(config, meta)
+        model.load_state_dict(load_file(folder / "weights.safetensors"))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, yaml.YAMLError, SafetensorError) as error:
+        raise UserError(f"{folder} is no whole model folder ({type(error).__name__}: {error}); train it again") from error
+    return model.eval()

@@ -1,0 +1,64 @@
+"""The model as MLflow serves it: raw values in physical units in, forecasts or probabilities out.
+
+MLflow runs this file when it loads the model ("models from code"): nothing is pickled. It works on the model folder that
+train wrote, which MLflow keeps as the artifact ``model``.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import torch
+from mlflow.pyfunc import PythonModel
+
+from unrolled import transform
+from unrolled.batch import Batch
+from unrolled.generate import encode
+from unrolled.model import load
+
+
+class ServedModel(PythonModel):  # type: ignore[misc]
+    """A trained model behind MLflow's ``predict``."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the model folder."""
+        folder = Path(context.artifacts["model"])
+        self.model = load(folder)
+        self.meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"]
+
+    # Without type hints: MLflow would take them for a schema, and the signature that is logged is the better one.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Return what the model says of each row of ``model_input``.
+
+        Series: (batch, rows, features) in physical units, at least the context (under log_return one more row): the
+        next ``horizon`` values. Examples: (batch, time, features), raw pixels: class probabilities. Text: a column of
+        prompts: probabilities of the next character.
+        """
+        with torch.inference_mode():
+            if self.meta["kind"] == "text":
+                return self._next_character(model_input)
+            values = np.asarray(model_input, dtype=np.float64)
+            if self.meta["kind"] == "series":
+                return self._forecast(values)
+            scaler = self.meta["scaler"]
+            inputs = torch.from_numpy(((values - scaler["mean"]) / scaler["scale"]).astype(np.float32))
+            return self.model.predict(Batch(inputs, torch.empty(0))).values.numpy()
+
+    def _forecast(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        params, context = self.meta["transform"], self.meta["context"]
+        seen = np.stack([transform.features(params, window)[-context:] for window in values])
+        anchor = torch.from_numpy(values[:, -1:, 0])
+        return self.model.predict(Batch(torch.from_numpy(seen), torch.empty(0), anchor=anchor)).values.numpy()
+
+    def _next_character(self, prompts: Any) -> np.ndarray[Any, Any]:
+        texts = prompts.iloc[:, 0] if hasattr(prompts, "iloc") else prompts
+        rows = []
+        for text in texts:
+            tokens = encode(str(text), self.meta["vocabulary"])[None]
+            rows.append(self.model.predict(Batch(tokens, tokens)).values[0, -1].numpy())
+        return np.stack(rows)
+
+
+mlflow.models.set_model(ServedModel())

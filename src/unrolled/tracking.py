@@ -1,0 +1,284 @@
+"""MLflow's mirror of the runs: live while one trains, completed from its files afterwards.
+
+The files are the record. A store that is down costs a notice and nothing else; every function here can be called again
+for the same run and updates it, by its identity, without doubling anything.
+"""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from unrolled.errors import UserError
+from unrolled.learningcurve import draw_learning_curve
+from unrolled.loggedmodel import log_model
+from unrolled.runrecord import RunRecord, TrainedRun, read_trained, trained_folders
+from unrolled.trackingstore import Store, attempt, connect, describe, failures, public_uri, tracking_uri
+
+IDENTITY = "unrolled.identity"
+MIRRORED = "unrolled.mirrored"  # JSON: a digest of each part that the run has in full
+METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100  # MLflow's limits
+SEND_SECONDS = 2.0  # short epochs share a call: one call takes 10 to 20 ms on the local store
+SLOW_SECONDS = 6.0  # a server that has taken this much, and over 3 % of the training's time, gets no more calls
+
+
+class LiveRun:
+    """A run that is training now. Leaving its ``with`` block closes it as FINISHED, FAILED or KILLED."""
+
+    def __init__(self, root: Path, opened: tuple[Store, str, dict[str, set[int]]] | None) -> None:
+        self._root = root
+        self._opened = opened
+        self._waiting: list[Any] = []
+        self._began = self._sent = time.monotonic()
+        self._first = True
+        self._spent = 0.0
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run, or None if the store did not answer."""
+        return self._opened[1] if self._opened else None
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log one epoch's metrics at step ``epoch``, except what the run has for that step already."""
+        if self._opened is None:
+            return
+        from mlflow.entities import Metric
+
+        known, now = self._opened[2], round(time.time() * 1000)
+        for key, value in metrics.items():
+            if epoch not in known.setdefault(key, set()):
+                known[key].add(epoch)
+                self._waiting.append(Metric(key, float(value), now, epoch))
+        if self._first or time.monotonic() - self._sent >= SEND_SECONDS:
+            self._send()
+
+    def close(self, status: str = "FINISHED") -> None:
+        """Log what waits and end the run with MLflow's ``status``: FINISHED, FAILED or KILLED."""
+        if self._opened is None:
+            return
+        store, run_id, _ = self._opened
+        self._send()
+        attempt(self._root, lambda: store.client.set_terminated(run_id, status))
+        self._opened = None
+
+    def _send(self) -> None:
+        assert self._opened is not None
+        store, run_id, _ = self._opened
+        began, waiting = time.monotonic(), self._waiting
+        slow = self._spent > max(SLOW_SECONDS, 0.03 * (began - self._began))
+        if waiting and not slow:
+            attempt(self._root, lambda: _log_metrics(store.client, run_id, waiting))
+        self._sent, self._waiting, self._first = time.monotonic(), [], False
+        self._spent += self._sent - began
+        if not slow and self._spent > max(SLOW_SECONDS, 0.03 * (self._sent - self._began)):
+            print(f"notice: {public_uri(store.uri)} is slow; the rest of the curve follows when training ends", flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit)
+        self.close("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+
+
+def open_run(root: Path, record: RunRecord) -> LiveRun:
+    """Open the run with this identity, or create it, as RUNNING, with its parameters and tags.
+
+    Never fails because of the store: without one, what it returns does nothing.
+    """
+
+    def open_it() -> tuple[Store, str, dict[str, set[int]]]:
+        store = connect(root)
+        run = _find_or_create(store, record)
+        run_id = str(run.info.run_id)
+        store.client.update_run(run_id, status="RUNNING")
+        _log_description(store.client, run, record)
+        return store, run_id, _known_steps(store.client, run_id, run.data.metrics)
+
+    return LiveRun(root, attempt(root, open_it))
+
+
+def mirror(root: Path, folder: Path) -> None:
+    """Complete the run of one model folder from the files: parameters, curves, scores, data set, figures, model.
+
+    Never fails because of the store.
+
+    Raises:
+        UserError: ``folder`` is not a complete model folder.
+    """
+    run = read_trained(root, folder)
+    attempt(root, lambda: _complete(connect(root), run))
+
+
+def track(root: Path) -> None:
+    """Complete the runs of all model folders of the checkout and print one line for each.
+
+    Raises:
+        UserError: the store does not work, or a model folder is damaged (the others are completed first).
+    """
+    folders, damaged = list(trained_folders(root)), 0
+    if not folders:
+        print("nothing to mirror: no trained model under data/models or outputs")
+        return
+    try:
+        store = connect(root)
+        for folder in folders:
+            try:
+                run = read_trained(root, folder)
+            except UserError as error:
+                damaged += 1
+                print(f"not mirrored: {error}", flush=True)
+                continue
+            print(f"{run.place}: {'mirrored' if _complete(store, run) else 'already complete'}", flush=True)
+    except failures() as error:
+        where = public_uri(tracking_uri(root))
+        raise UserError(f"the store {where} failed: {describe(error)}; start it and run `unrolled track` again") from error
+    if damaged:
+        raise UserError(f"{damaged} of {len(folders)} model folders could not be read; the lines above name them")
+
+
+def _complete(store: Store, run: TrainedRun) -> bool:
+    """Log what the run lacks; return whether there was anything."""
+    from mlflow.entities import RunTag
+
+    client, found = store.client, _find_or_create(store, run.record)
+    run_id, parts = str(found.info.run_id), run.parts()
+    done = json.loads(found.data.tags.get(MIRRORED, "{}"))
+    lacking = {part for part, digest in parts.items() if done.get(part) != digest}
+    if not lacking and found.info.status == "FINISHED":
+        return False
+    _log_description(client, found, run.record)
+    _log_data(client, run_id, run.record)
+    if "curves" in lacking:
+        _log_curves(client, run_id, run)
+    _log_scores(client, found, run)
+    if "predictions" in lacking and run.predictions:
+        client.log_artifacts(run_id, str(run.predictions), "predictions")
+    if "model" in lacking:
+        client.log_artifact(run_id, str(run.folder / "config.yaml"))
+        log_model(client, run_id, found.info.experiment_id, run)
+    client.log_batch(run_id, tags=[RunTag(MIRRORED, json.dumps(done | parts, sort_keys=True))])
+    client.set_terminated(run_id, "FINISHED", end_time=run.record.ended())
+    return True
+
+
+def _find_or_create(store: Store, record: RunRecord) -> Any:
+    # Under the lock, so that two processes with the same identity end up in one run.
+    with store.lock():
+        experiment = store.experiment(record.task)
+        same = f"tags.`{IDENTITY}` = '{record.identity}'"
+        found = store.client.search_runs([experiment], same, max_results=1, order_by=["attributes.start_time ASC"])
+        if found:
+            return found[0]
+        tags = {IDENTITY: record.identity}
+        return store.client.create_run(experiment, start_time=record.started(), run_name=record.name, tags=tags)
+
+
+def _log_description(client: Any, run: Any, record: RunRecord) -> None:
+    """Log parameters (MLflow lets nobody change one) and tags."""
+    from mlflow.entities import Param, RunTag
+
+    known = run.data.params
+    params = [Param(key, value) for key, value in _flat(record.config) if key not in known]
+    tags = [RunTag(key, value) for key, value in _tags(record).items() if run.data.tags.get(key) != value]
+    batches = list(_batches(params, PARAMS_PER_CALL)) or [[]]
+    for first, batch in enumerate(batches):
+        client.log_batch(run.info.run_id, params=batch, tags=[] if first else tags)
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _tags(record: RunRecord) -> dict[str, str]:
+    facts = dict(record.facts or {})
+    versions = facts.get("versions") or {}
+    tags = {
+        "mlflow.source.name": "unrolled train",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": facts.get("commit"),
+        "unrolled.data_digest": record.windows["digest"],
+        "unrolled.data_source": record.windows["source"],
+        **{f"unrolled.{name}": facts.get(name) for name in ("host", "device", "precision", "threads", "dvc_experiment")},
+        "unrolled.dirty": json.dumps(facts["dirty"]) if facts.get("dirty") is not None else None,
+        **{f"unrolled.version.{name}": version for name, version in versions.items()},
+    }
+    return {key: str(value) for key, value in tags.items() if value is not None}
+
+
+def _log_data(client: Any, run_id: str, record: RunRecord) -> None:
+    """Log the windows as the run's data set; the store keeps one of each (name, digest)."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    windows = record.windows
+    profile = {key: windows[key] for key in ("source", "digest", "splits", "raw_sha256", "licence") if key in windows}
+    dataset = Dataset(
+        name=f"{record.task} (stand-in)" if windows["source"] != "real" else record.task,
+        digest=windows["digest"][:36],  # as long as MLflow's column is; the whole is in the profile
+        source_type="local",
+        source=json.dumps({"uri": f"data/windows/{record.task}"}),
+        profile=json.dumps(profile),
+    )
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _log_curves(client: Any, run_id: str, run: TrainedRun) -> None:
+    """Log the epochs that the run lacks, spread over the time that training took, and their picture."""
+    from mlflow.entities import Metric
+
+    known = _known_steps(client, run_id, {key for _, metrics in run.history for key in metrics})
+    ended = run.record.ended() or round(time.time() * 1000)
+    started = run.record.started() or ended
+    lacking = []
+    for number, (epoch, metrics) in enumerate(run.history, start=1):
+        at = started + (ended - started) * number // len(run.history)
+        lacking += [Metric(key, value, at, epoch) for key, value in metrics.items() if epoch not in known[key]]
+    _log_metrics(client, run_id, lacking)
+    with tempfile.TemporaryDirectory() as scratch:
+        picture = Path(scratch) / "learning_curve.svg"
+        source = "" if run.record.windows["source"] == "real" else f" ({run.record.windows['source']} data)"
+        draw_learning_curve(run.history, f"{run.record.name}{source}", picture)
+        client.log_artifact(run_id, str(picture), "figures")
+
+
+def _log_scores(client: Any, found: Any, run: TrainedRun) -> None:
+    """Log the best validation loss, the size and the test scores, unless the run has that value."""
+    from mlflow.entities import Metric
+
+    values = {key: run.meta[key] for key in ("best_validation_loss", "best_epoch", "parameters", "steps")}
+    for key, value in run.scores.items():
+        values[key if key in values or key.startswith("validation_") else f"test/{key}"] = value
+    # Now, not then: of two values at one step MLflow shows the later one.
+    now, known = round(time.time() * 1000), found.data.metrics
+    numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+    _log_metrics(
+        client,
+        str(found.info.run_id),
+        [Metric(key, value, now, 0) for key, value in numbers.items() if not _same(known.get(key), value)],
+    )
+
+
+def _same(known: float | None, value: float) -> bool:
+    return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
+
+
+def _known_steps(client: Any, run_id: str, keys: Iterable[str]) -> dict[str, set[int]]:
+    return {key: {metric.step for metric in client.get_metric_history(run_id, key)} for key in keys}
+
+
+def _log_metrics(client: Any, run_id: str, metrics: list[Any]) -> None:
+    for batch in _batches(metrics, METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=batch)
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

@@ -1,0 +1,143 @@
+"""The MLflow store: where it is, how it is created once, and what happens when it does not answer."""
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from unrolled.sidecar import main_checkout
+
+Result = TypeVar("Result")
+
+# Set only where the user chose nothing. Telemetry off; a server that does not answer costs seconds, not minutes (MLflow
+# itself tries 7 times, 120 s each); no bars and messages of MLflow's between those of training.
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+LOCK_SECONDS = 60.0
+
+# Stores that failed in this process: one notice each, then silence. Only `unrolled track` asks them again.
+_given_up: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store.
+
+    Attributes:
+        client: mlflow.tracking.MlflowClient.
+        uri: its address.
+        checkout: the main checkout, where the local database, artifacts and the lock are.
+    """
+
+    client: Any
+    uri: str
+    checkout: Path
+
+    def experiment(self, task: str) -> str:
+        """Return the id of the task's experiment, which is created if there is none."""
+        found = self.client.get_experiment_by_name(task)
+        if found is not None:
+            return str(found.experiment_id)
+        # Without a server it is this process that writes the artifacts, and MLflow's default is the working directory:
+        # inside a copy that DVC removes.
+        local = urlsplit(self.uri).scheme.partition("+")[0] in DATABASES
+        location = (self.checkout / "mlartifacts" / task).as_uri() if local else None
+        return str(self.client.create_experiment(task, artifact_location=location))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes of this checkout from creating the database, an experiment or a run meanwhile."""
+        with _lock(self.checkout):
+            yield
+
+
+def tracking_uri(root: Path) -> str:
+    """Return MLFLOW_TRACKING_URI as given, or else the address of mlflow.db in the main checkout."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(root) / 'mlflow.db'}"
+
+
+def connect(root: Path) -> Store:
+    """Open the store; the first process to come creates the database, the others wait for it."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    uri, checkout = tracking_uri(root), main_checkout(root)
+    with _lock(checkout), warnings.catch_warnings():
+        # MLflow 3.17 on SQLAlchemy 2.1; nothing that a user could do about it.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+        from mlflow.tracking import MlflowClient
+
+        return Store(MlflowClient(uri), uri, checkout)
+
+
+def attempt(root: Path, action: Callable[[], Result]) -> Result | None:
+    """Return ``action()``; or None, after one notice, if the store does not work, and from then on without trying."""
+    uri = tracking_uri(root)
+    if uri in _given_up:
+        return None
+    try:
+        return action_with_quiet_retries(action)
+    except failures() as error:
+        _given_up.add(uri)
+        print(
+            f"notice: not tracked in MLflow from here on: {describe(error)}. Nothing is lost: "
+            f"`unrolled track` completes {public_uri(uri)} from the files.",
+            flush=True,
+        )
+        return None
+
+
+def action_with_quiet_retries(action: Callable[[], Result]) -> Result:
+    """Return ``action()`` without urllib3's own warning for every retry."""
+    logger = logging.getLogger("urllib3.connectionpool")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return action()
+    finally:
+        logger.setLevel(level)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return what a store that is down, slow, broken, full or misconfigured raises. Slow to import: call it late."""
+    from google.protobuf.json_format import ParseError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # OSError has requests' exceptions and the lock's timeout in it; ImportError is a database without its driver;
+    # the JSON errors are a server that is not MLflow's.
+    return MlflowException, SQLAlchemyError, OSError, ImportError, ParseError, ValueError
+
+
+def describe(error: Exception) -> str:
+    """Return the first line of an error without any password that an address in it has."""
+    lines = str(error).strip().splitlines()
+    text = re.sub(r"//[^/\s]*@", "//", lines[0] if lines else "")
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+def public_uri(uri: str) -> str:
+    """Return an address without user, password, query and fragment."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else uri
+
+
+@contextmanager
+def _lock(checkout: Path) -> Iterator[None]:
+    from filelock import FileLock
+
+    with FileLock(checkout / "mlflow.db.lock", timeout=LOCK_SECONDS):
+        yield

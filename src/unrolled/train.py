@@ -1,0 +1,144 @@
+"""Stage train: windows in; weights, resolved configuration, learning curve and meta data out."""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unrolled.config import Config
+from unrolled.errors import UserError
+
+if TYPE_CHECKING:
+    from unrolled.training import Learned
+
+SAVED_SECTIONS = ("task", "model", "seed", "split", "window", "encoder", "head", "training", "trainer")
+
+
+def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
+    """Train one cell and write its model folder, whole or not at all.
+
+    Args:
+        config: composed by ``compose_config``.
+        windows_folder: what the window stage wrote.
+        out: the model folder to write: weights.safetensors, config.yaml, history.csv, meta.json.
+        root: the checkout.
+
+    Returns:
+        The best epoch's validation loss.
+
+    Raises:
+        UserError: the configuration asks for something that the data, the code or the machine lacks, or training
+            diverged. What stood at ``out`` before stands there still.
+    """
+    from unrolled.windowset import open_windows
+
+    windows = open_windows(windows_folder)
+    _check_asked(config, windows.meta)
+
+    from unrolled import model as models
+    from unrolled import training
+    from unrolled.outputs import check_writable, whole_folder
+    from unrolled.runrecord import RunRecord
+    from unrolled.sidecar import collect_facts, write_sidecar
+
+    threads = config["trainer"]["threads"]
+    training.prepare_machine(threads, config["seed"])
+    model = models.build(config, windows.meta)
+    identity = identity_of(config, windows.meta["digest"])
+    resume = root / "data" / "resume" / identity
+    trainer, learner, data = training.assemble(config, windows, model, resume)
+    check_writable(out.parent)
+    check_writable(resume.parent)
+
+    from unrolled.tracking import mirror, open_run
+
+    facts = {"device": str(trainer.strategy.root_device), "precision": str(trainer.precision), "threads": threads}
+    record = RunRecord(identity, config, windows.meta, collect_facts(root, datetime.now(timezone.utc), 0.0, **facts))
+    with open_run(root, record) as live:
+        learner.on_epoch = lambda row: live.log_epoch(row["epoch"], _measured(row))
+        learned = training.fit(trainer, learner, data, resume)
+    if trainer.is_global_zero:
+        with whole_folder(out) as folder:
+            models.save(model, folder)
+            _write_records(folder, config, windows.meta, identity, learned, models.count_parameters(model))
+        write_sidecar(root, identity, collect_facts(root, learned.started, learned.seconds, **facts))
+        mirror(root, out)
+        shutil.rmtree(resume, ignore_errors=True)
+    return learned.best["validation_loss"]
+
+
+def identity_of(config: Config, data_digest: str) -> str:
+    """Return the identity of the run that ``config`` asks for, under the code that is imported now."""
+    import unrolled
+    from unrolled.identity import code_digest, identity
+    from unrolled.imports import MIRROR_MODULES, import_closure
+
+    src = Path(unrolled.__file__).parents[1]
+    modules = ("unrolled.train", f"unrolled.encoders.{config['encoder']['name']}")
+    files = set().union(*(import_closure(module, src, without=MIRROR_MODULES) for module in modules))
+    return identity(config, data_digest, code_digest(files, src))
+
+
+def _measured(row: Any) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key not in ("epoch", "step")}
+
+
+def _check_asked(config: Config, meta: dict[str, Any]) -> None:
+    """The windows on disk must be the ones that ``config`` describes."""
+    for section, asked in meta["asked"].items():
+        for key, value in config[section].items():
+            if asked.get(key) != value:
+                raise UserError(
+                    f"{section}.{key}={value!r}, but the windows of {meta['task']} were made with {asked.get(key)!r}; "
+                    f"make them anew with: dvc repro window@{meta['task']}"
+                )
+
+
+def _write_records(
+    folder: Path, config: Config, meta: dict[str, Any], identity: str, learned: "Learned", parameters: int
+) -> None:
+    import yaml
+
+    saved = {section: config[section] for section in SAVED_SECTIONS}
+    (folder / "config.yaml").write_text(yaml.safe_dump(saved, sort_keys=False), encoding="utf-8")
+    with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(learned.best), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(learned.history)
+    about = {
+        "identity": identity,
+        "task": config["task"],
+        "model": config["model"],
+        "seed": config["seed"],
+        "data_digest": meta["digest"],
+        "data_source": meta["source"],
+        "parameters": parameters,
+        "epochs": len(learned.history),
+        "steps": learned.steps,
+        "best_epoch": learned.best["epoch"],
+        "best_validation_loss": learned.best["validation_loss"],
+        "windows": meta,
+    }
+    (folder / "meta.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the stage: ``python -m unrolled.train task=energy model=gru seed=0 out=data/models/energy-gru-0``."""
+    from unrolled.checkout import project_root
+    from unrolled.config import compose_config
+    from unrolled.console import one_line_errors
+
+    with one_line_errors():
+        root = project_root()
+        config = compose_config(sys.argv[1:] if arguments is None else arguments, root)
+        if config["out"] is None:
+            raise UserError("no out was given; add out=FOLDER, or use `unrolled train`, which names one under outputs/")
+        train(config, root / "data" / "windows" / config["task"], root / config["out"], root)
+
+
+if __name__ == "__main__":
+    main()

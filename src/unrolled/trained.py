@@ -1,0 +1,27 @@
+"""Find the trained model that a command means."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from unrolled.arguments import required, whole_number
+from unrolled.config import names
+from unrolled.errors import UserError
+
+
+def model_folder(root: Path, given: Mapping[str, str | None]) -> Path:
+    """Return the model folder that ``run=FOLDER``, or ``task= model= seed=``, names.
+
+    Raises:
+        UserError: there is none; the message says how to train it.
+    """
+    if given["run"] is not None:
+        folder = root / given["run"]
+        if not (folder / "meta.json").is_file():
+            raise UserError(f"run={given['run']}: {folder} is not a model folder; `unrolled train` makes them in outputs/")
+        return folder
+    task, model = required(given, "task", names(root, "task")), required(given, "model", names(root, "model"))
+    cell = f"{task}-{model}-{whole_number(given, 'seed')}"
+    folder = root / "data" / "models" / cell
+    if not (folder / "meta.json").is_file():
+        raise UserError(f"there is no trained model in {folder}; train it with: dvc repro train@{cell}")
+    return folder

@@ -1,0 +1,194 @@
+"""Put a Lightning Trainer together for one cell, run it, and keep what is worth keeping."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.accelerators import AcceleratorRegistry, CPUAccelerator
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+
+from unrolled.config import Config
+from unrolled.datamodule import WindowData
+from unrolled.errors import UserError
+from unrolled.learners.supervised import EpochRow, SupervisedLearner
+from unrolled.model import SequenceModel
+from unrolled.progress import TimedProgressBar
+from unrolled.windowset import WindowSet
+
+# Trainer arguments that are ours to give: each has another home in the configuration or is an object, not a value.
+OURS = {
+    "callbacks": "the callbacks are part of the code",
+    "logger": "runs are logged by the MLflow mirror",
+    "plugins": "objects cannot be configured",
+    "enable_checkpointing": "a run always keeps its best epoch",
+    "enable_model_summary": "use `unrolled describe`",
+    "gradient_clip_val": "set training.gradient_clip",
+    "use_distributed_sampler": "it would tear text streams apart",
+    "enable_autolog_hparams": "the configuration is logged whole",
+    "model_registry": "models are logged by the MLflow mirror",
+    "profiler": "use `python -m cProfile -m unrolled.train ...`",
+    "fast_dev_run": "use trainer=smoke",
+    "barebones": "it would keep no weights",
+}
+
+
+@dataclass
+class Learned:
+    """What a training leaves behind beside the weights, which are in the model."""
+
+    history: list[EpochRow]
+    steps: int
+    best: EpochRow
+    started: datetime
+    seconds: float
+    device: str
+    precision: str
+
+
+def prepare_machine(threads: int, seed: int) -> None:
+    """Fix what decides bits outside the model: the thread count, cuBLAS's workspace, the seed of the first weights.
+
+    Raises:
+        UserError: ``threads`` is not a whole number above 0.
+    """
+    if type(threads) is not int or threads < 1:
+        raise UserError(f"trainer.threads={threads!r}: expected a whole number, at least 1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # Batches are slices of tensors in memory: worker processes would only add copies.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # The schedule is stepped by Lightning after the optimizer; a resumed run trips torch's check of the order.
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step\\(\\).*")
+    # Lightning 2.6 on torch 2.13; nothing that a user could do about it.
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+    # Forty-two steps are an epoch of the energy task; nothing is logged through a Lightning logger.
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+
+
+def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
+    """Return the Trainer that ``config`` asks for.
+
+    Raises:
+        UserError: an unknown or reserved argument, an impossible value, or an accelerator or precision that this
+            machine lacks.
+    """
+    import inspect
+
+    options = {key: value for key, value in config["trainer"].items() if key != "threads"}
+    known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - set(OURS)
+    for key in options:
+        if key in OURS:
+            raise UserError(f"trainer.{key} cannot be set: {OURS[key]}")
+        if key not in known:
+            raise UserError(f"unknown key in trainer: {key!r}; valid: {', '.join(sorted(known | {'threads'}))}")
+    usable = sorted(name for name in AcceleratorRegistry if AcceleratorRegistry[name]["accelerator"].is_available())
+    accelerator = options.get("accelerator", "auto")
+    if accelerator not in ("auto", *usable) and not (accelerator == "gpu" and {"cuda", "mps"} & set(usable)):
+        raise UserError(f"trainer.accelerator={accelerator!r}: this machine has {', '.join(usable)}; or use auto")
+    defaults = {"max_epochs": config["training"]["epochs"], "default_root_dir": os.devnull}
+    try:
+        trainer = pl.Trainer(
+            **(defaults | options),
+            callbacks=callbacks,
+            logger=False,
+            enable_model_summary=False,
+            enable_checkpointing=True,
+            gradient_clip_val=config["training"]["gradient_clip"],
+            use_distributed_sampler=False,
+            num_sanity_val_steps=options.get("num_sanity_val_steps", 0),
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"the Trainer refuses {options}: {' '.join(str(error).split())}") from error
+    _check_precision(trainer, str(options.get("precision", "32-true")))
+    return trainer
+
+
+def _check_precision(trainer: pl.Trainer, asked: str) -> None:
+    if isinstance(trainer.accelerator, CPUAccelerator) and asked.startswith("16"):
+        raise UserError(f"trainer.precision={asked!r} needs a GPU; on this CPU use 32-true or bf16-mixed")
+    on_cuda = trainer.strategy.root_device.type == "cuda"
+    if on_cuda and asked.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(f"trainer.precision={asked!r}: {torch.cuda.get_device_name()} has no bfloat16; use 32-true")
+
+
+def assemble(
+    config: Config,
+    windows: WindowSet,
+    model: SequenceModel,
+    resume: Path,
+    on_epoch: Callable[[EpochRow], None] | None = None,
+) -> tuple[pl.Trainer, SupervisedLearner, WindowData]:
+    """Return trainer, learner and data of one cell.
+
+    Args:
+        config: the whole configuration.
+        windows: the data.
+        model: as ``build`` made it.
+        resume: folder for the best and the last checkpoint.
+        on_epoch: called with each epoch's losses.
+
+    Raises:
+        UserError: see ``make_trainer``.
+    """
+    training = config["training"]
+    parts: list[Callback] = [
+        TimedProgressBar(f"train {config['task']}-{config['model']}-{config['seed']}"),
+        ModelCheckpoint(
+            dirpath=resume,
+            filename="best",
+            monitor="validation_loss",
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+    ]
+    if training["early_stopping"]:
+        parts.append(EarlyStopping("validation_loss", patience=training["early_stopping"]))
+    if training["averaging"]:
+        parts.append(EMAWeightAveraging(decay=training["averaging"]))
+    trainer = make_trainer(config, parts)
+    streams = windows.meta["kind"] == "text"
+    learner = SupervisedLearner(model, training, seed=config["seed"], streams=streams, on_epoch=on_epoch)
+    every_step = config["head"]["pool"] == "every"
+    data = WindowData(windows, batch_size=training["batch_size"], every_step=every_step, seed=config["seed"])
+    return trainer, learner, data
+
+
+def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resume: Path) -> Learned:
+    """Train and leave the weights of the best epoch in the learner's model; goes on from what lies in ``resume``.
+
+    Raises:
+        UserError: training diverged.
+    """
+    last = resume / "last.ckpt"
+    started, clock = datetime.now(timezone.utc), time.monotonic()
+    trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = torch.load(resume / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    learner.model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in best.items()})
+    return Learned(
+        history=learner.history,
+        steps=trainer.global_step,
+        best=min(learner.history, key=lambda row: row["validation_loss"]),
+        started=started,
+        seconds=time.monotonic() - clock,
+        device=_device_name(trainer),
+        precision=str(trainer.precision),
+    )
+
+
+def _device_name(trainer: pl.Trainer) -> str:
+    device = trainer.strategy.root_device
+    return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type

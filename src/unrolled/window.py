@@ -1,0 +1,169 @@
+"""Stage window: raw files in; one stored array, its splits and a scaler fitted on the training part out."""
+
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled import transform
+from unrolled.dataset import Examples, RawData, Series, Text
+from unrolled.errors import UserError
+from unrolled.windowset import WindowSet, digest_of, save_windows
+
+
+def make_windows(
+    data: RawData, splits: dict[str, tuple[int, int]], name: str | None, about: dict[str, Any]
+) -> WindowSet:
+    """Return the window set of ``data``.
+
+    Args:
+        data: what the task's reader returned.
+        splits: half-open ranges of target rows, examples or characters.
+        name: transform of a series: level, log_return or min_max.
+        about: what else goes into the meta data: task, source, context, horizon, licence and so on.
+
+    Raises:
+        UserError: a split is too short for the context and the horizon, or a later split has an unknown character.
+    """
+    arrays: dict[str, NDArray[Any]]
+    if isinstance(data, Series):
+        if name is None:
+            raise UserError(f"{about['task']}: window.transform is null, but a series needs level, log_return or min_max")
+        splits = {**splits, "train": _first_whole_window(splits["train"], about["context"], name)}
+        _check_lengths(splits, about)
+        meta = _series_meta(data, splits, name)
+        arrays = {"series": data.values}
+    elif isinstance(data, Examples):
+        meta = _examples_meta(data, splits)
+        arrays = {"inputs": data.inputs, "targets": data.targets}
+    else:
+        meta, tokens = _text_meta(data, splits)
+        _check_lengths(splits, about)
+        arrays = {"tokens": tokens}
+    meta |= about | {"splits": {split: list(bounds) for split, bounds in splits.items()}}
+    return WindowSet(meta | {"digest": digest_of(meta, arrays)}, arrays)
+
+
+def _first_whole_window(train: tuple[int, int], context: int, name: str) -> tuple[int, int]:
+    """Start the training targets where a whole context lies before them."""
+    return max(train[0], context + transform.lookback({"name": name})), train[1]
+
+
+def _check_lengths(splits: dict[str, tuple[int, int]], about: dict[str, Any]) -> None:
+    context, horizon = about["context"], about["horizon"]
+    for split, (low, high) in splits.items():
+        if high - low < horizon:
+            rows = high if split == "train" else high - low
+            need = context + horizon if split == "train" else horizon
+            raise UserError(
+                f"{about['task']}: context {context} + horizon {horizon} needs {need} rows in the {split} split, "
+                f"but it has {rows}; lower window.context or window.horizon, or give the {split} split more rows"
+            )
+
+
+def _series_meta(data: Series, splits: dict[str, tuple[int, int]], name: str) -> dict[str, Any]:
+    return {
+        "kind": "series",
+        "unit": data.unit,
+        "features": list(data.features),
+        "in_features": data.values.shape[1],
+        "start": data.start.isoformat(),
+        "transform": transform.fit(name, data.values[: splits["train"][1]]),
+    }
+
+
+def _examples_meta(data: Examples, splits: dict[str, tuple[int, int]]) -> dict[str, Any]:
+    low, high = splits["train"]
+    levels = np.arange(256)
+    # Counting each of the 256 pixel values needs no floating-point copy of the images.
+    counts = np.bincount(data.inputs[low:high].reshape(-1), minlength=256)
+    mean = float((counts * levels).sum() / counts.sum())
+    scale = float(np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum()))
+    if scale == 0:
+        raise UserError(f"every training input has the value {mean:g}: nothing can be learned; check the raw files")
+    return {
+        "kind": "examples",
+        "unit": None,
+        "features": [f"column {i}" for i in range(data.inputs.shape[2])],
+        "in_features": data.inputs.shape[2],
+        "classes": data.classes,
+        "scaler": {"mean": mean, "scale": scale},
+    }
+
+
+def _text_meta(data: Text, splits: dict[str, tuple[int, int]]) -> tuple[dict[str, Any], NDArray[Any]]:
+    low, high = splits["train"]
+    vocabulary = "".join(sorted(set(data.text[low:high])))
+    index = {character: token for token, character in enumerate(vocabulary)}
+    unknown = next((i for i, character in enumerate(data.text) if character not in index), None)
+    if unknown is not None:
+        raise UserError(
+            f"character {data.text[unknown]!r} at position {unknown} is not among the {len(vocabulary)} of the training "
+            "text; remove it or put it into the training part"
+        )
+    dtype = np.uint8 if len(vocabulary) <= 256 else np.uint16 if len(vocabulary) <= 65536 else np.int32
+    tokens = np.fromiter((index[character] for character in data.text), dtype=dtype, count=len(data.text))
+    meta = {"kind": "text", "unit": None, "features": ["character"], "in_features": 1, "vocabulary": vocabulary}
+    return meta, tokens
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the stage: ``python -m unrolled.window task=energy``."""
+    import json
+
+    from unrolled.checkout import project_root
+    from unrolled.config import compose_config
+    from unrolled.console import one_line_errors
+    from unrolled.outputs import whole_folder
+    from unrolled.taskmodule import task_module
+
+    with one_line_errors():
+        root = project_root()
+        config = compose_config(sys.argv[1:] if arguments is None else arguments, root, needs=("task",))
+        task = config["task"]
+        raw = root / "data" / "raw" / task
+        windows = window_raw(task_module(task), raw, config, json.loads(_source(raw).read_text()))
+        with whole_folder(root / "data" / "windows" / task) as folder:
+            save_windows(windows, folder)
+        sizes = ", ".join(f"{split} {high - low:,}" for split, (low, high) in windows.meta["splits"].items())
+        print(f"{task}: {sizes} targets, {windows.meta['source']} data, digest {windows.meta['digest'][:12]}")
+
+
+def window_raw(module: Any, raw: Path, config: dict[str, Any], source: dict[str, Any]) -> WindowSet:
+    """Read ``raw`` with the task's ``module`` and make its windows as ``config`` asks."""
+    data = module.read(raw)
+    wanted = set(inspect.signature(module.split).parameters) - {"data"}
+    if set(config["split"]) - wanted:
+        raise UserError(f"split has the keys {', '.join(config['split'])}; valid: {', '.join(sorted(wanted))}")
+    splits = module.split(data, **config["split"])
+    about = {
+        "context": config["window"]["context"],
+        "horizon": config["window"]["horizon"],
+        "task": config["task"],
+        "source": source["source"],
+        "raw_sha256": source["sha256"],
+        "licence": module.LICENCE,
+        "attribution": module.ATTRIBUTION,
+        "asked": asked_of(config),
+    }
+    return make_windows(data, splits, config["window"]["transform"], about)
+
+
+def asked_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that decides what the windows are."""
+    return {section: config[section] for section in ("split", "window")}
+
+
+def _source(raw: Path) -> Path:
+    path = raw / "source.json"
+    if not path.is_file():
+        raise UserError(f"there are no raw files in {raw}; fetch them with: dvc repro fetch@{raw.name}")
+    return path
+
+
+if __name__ == "__main__":
+    main()

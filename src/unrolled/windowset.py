@@ -1,0 +1,71 @@
+"""What is on disk between window and train: one stored series, text or set of examples, its splits and its scaler."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.errors import UserError
+
+SplitName = Literal["train", "validation", "test"]
+ARRAYS = {"series": ("series",), "examples": ("inputs", "targets"), "text": ("tokens",)}
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """One task's data as the later stages see it.
+
+    Windows are never stored: they are views on one stored array.
+
+    Attributes:
+        meta: kind, splits, unit, transform or scaler, vocabulary, checksums; all that the data can tell.
+        arrays: memory-mapped. series: ``series`` (rows, features) float64 in physical units, column 0 the target.
+            examples: ``inputs`` (examples, time, features) and ``targets`` (examples,), uint8. text: ``tokens``
+            (characters,) uint8, each an index into ``meta["vocabulary"]``.
+    """
+
+    meta: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    def split(self, name: SplitName) -> tuple[int, int]:
+        """Return the half-open range of the split's target rows, examples or characters."""
+        low, high = self.meta["splits"][name]
+        return low, high
+
+
+def digest_of(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """Return the sha256 over the arrays' bytes and everything else that ``meta`` says."""
+    content = hashlib.sha256()
+    for name in sorted(arrays):
+        content.update(name.encode())
+        content.update(np.ascontiguousarray(arrays[name]).tobytes())
+    content.update(json.dumps({k: v for k, v in meta.items() if k != "digest"}, sort_keys=True).encode())
+    return content.hexdigest()
+
+
+def save_windows(windows: WindowSet, folder: Path) -> None:
+    """Write ``windows`` into ``folder``, which must be empty, the meta data last."""
+    for name, array in windows.arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    (folder / "meta.json").write_text(json.dumps(windows.meta, indent=1, sort_keys=True) + "\n")
+
+
+def open_windows(folder: Path) -> WindowSet:
+    """Open what the window stage wrote, the arrays memory-mapped.
+
+    Raises:
+        UserError: ``folder`` is not a window set.
+    """
+    path = folder / "meta.json"
+    if not path.is_file():
+        raise UserError(f"there are no windows in {folder}; make them with: dvc repro window@{folder.name}")
+    meta = json.loads(path.read_text())
+    # "c": private copy-on-write pages, because torch warns about memory that it may not write.
+    arrays = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS[meta["kind"]]
+    }
+    return WindowSet(meta, arrays)

@@ -1,0 +1,38 @@
+"""What several tests share: a checkout in miniature and tiny window sets."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run_module() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run ``python -m MODULE ARGS`` in a folder, as a stage does, with the folder's own code first if it has some."""
+
+    def run(module: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=cwd,
+            env=clean_environment() | {"PYTHONPATH": "src"} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what a surrounding DVC or MLflow would add; this Python first on the path."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "true",
+        "OMP_NUM_THREADS": "1",
+    }

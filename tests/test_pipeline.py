@@ -1,0 +1,181 @@
+"""The pipeline through DVC, in a scratch checkout, on stand-in data: real processes, real files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, clean_environment
+from safetensors import safe_open
+
+pytestmark = pytest.mark.slow
+
+PARAMS = """\
+# a comment that must survive
+data: stand-in
+trainer: smoke
+tasks: [energy]
+cells:
+  energy-rnn-0: {task: energy, model: rnn, seed: 0}
+  energy-gru-0: {task: energy, model: gru, seed: 0}
+"""
+Dvc = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git checkout of this code with two small cells, run once from end to end."""
+    root = tmp_path_factory.mktemp("pipeline") / "unrolled"
+    root.mkdir()
+    for name in ("src", "conf", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", ".gitignore"):
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, target, ignore=ignore) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, target)
+    (root / "params.yaml").write_text(PARAMS)
+    _git(root, "init", "--quiet")
+    _commit(root, "start")
+    _dvc(root, "repro")
+    _commit(root, "results")
+    return root
+
+
+@pytest.fixture
+def dvc(checkout: Path) -> Iterator[Dvc]:
+    """Run DVC in the checkout, which is put back to its committed state afterwards."""
+    yield lambda *arguments: _dvc(checkout, *arguments)
+    _git(checkout, "checkout", "--quiet", "--", ".")
+    _git(checkout, "clean", "--quiet", "-fd")
+    _dvc(checkout, "checkout", "--quiet", "--force")
+
+
+def _dvc(root: Path, *arguments: str, fails: bool = False) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert bool(done.returncode) == fails, f"dvc {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def _git(root: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True, env=clean_environment())
+
+
+def _commit(root: Path, message: str) -> None:
+    _git(root, "add", "--all")
+    _git(root, "commit", "--quiet", "--message", message)
+
+
+def _ran(output: str) -> set[str]:
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def _locked(root: Path, stage: str) -> str:
+    return yaml.safe_load((root / "dvc.lock").read_text())["stages"][stage]["outs"][0]["md5"]
+
+
+def _hidden_size(folder: Path) -> int:
+    with safe_open(folder / "weights.safetensors", "pt") as weights:
+        name = next(key for key in weights.keys() if "weight_hh_l0" in key)  # noqa: SIM118
+        return int(weights.get_slice(name).get_shape()[1])
+
+
+def test_every_stage_leaves_its_outputs(checkout: Path) -> None:
+    metrics = json.loads((checkout / "reports/energy/gru/0/metrics.json").read_text())
+    assert {"mae", "rmse", "mape", "mase", "n_test", "parameters", "data_source"} <= set(metrics)
+    assert metrics["data_source"] == "stand-in"
+    assert metrics["n_test"] == 731
+    judgement = json.loads((checkout / "reports/energy/judgement.json").read_text())
+    assert set(judgement["cells"]) == {"rnn-0", "gru-0"}
+    assert {"persistence", "seasonal_naive"} <= set(judgement["baselines"])
+    for name in ("index.html", "leaderboard.csv", "leaderboard.md"):
+        assert "stand-in" in (checkout / "reports" / name).read_text()
+
+
+def test_a_model_folder_holds_no_pickle(checkout: Path) -> None:
+    names = {path.name for path in (checkout / "data/models/energy-gru-0").iterdir()}
+    assert names == {"weights.safetensors", "config.yaml", "history.csv", "meta.json"}
+    assert not list((checkout / "data/resume").iterdir()), "checkpoints are removed on success"
+
+
+def test_a_second_repro_does_nothing(dvc: Dvc) -> None:
+    assert not _ran(dvc("repro"))
+
+
+def test_the_same_stage_gives_the_same_bytes(checkout: Path, dvc: Dvc) -> None:
+    before = {stage: _locked(checkout, stage) for stage in ("train@energy-gru-0", "evaluate@energy-gru-0")}
+    shutil.rmtree(checkout / ".dvc/cache/runs")
+    dvc("repro", "--single-item", "--force", "train@energy-gru-0")
+    dvc("repro", "--single-item", "--force", "evaluate@energy-gru-0")
+    assert {stage: _locked(checkout, stage) for stage in before} == before
+
+
+def test_an_edit_of_a_model_reruns_its_cells_and_what_judges_them(checkout: Path, dvc: Dvc) -> None:
+    conf = checkout / "conf/model/gru.yaml"
+    conf.write_text(conf.read_text() + "  hidden_size: 16\n")
+    wanted = {"train@energy-gru-0", "evaluate@energy-gru-0", "judge@energy", "report"}
+    assert _ran(dvc("repro")) == wanted
+
+
+def test_an_edit_of_a_judgement_evaluates_nothing(checkout: Path, dvc: Dvc) -> None:
+    judge = checkout / "src/unrolled/judge.py"
+    judge.write_text(judge.read_text() + "# an edit\n")
+    assert _ran(dvc("repro")) <= {"judge@energy", "report"}
+
+
+def test_a_new_cell_runs_itself_its_judge_and_the_report(checkout: Path, dvc: Dvc) -> None:
+    cell = "params.yaml:+cells.energy-gru-1={task: energy, model: gru, seed: 1}"
+    ran = _ran(dvc("exp", "run", "-S", cell))
+    assert ran == {"train@energy-gru-1", "evaluate@energy-gru-1", "judge@energy", "report"}
+    assert "# a comment that must survive" in (checkout / "params.yaml").read_text()
+
+
+def test_an_experiment_trains_what_it_sets(checkout: Path, dvc: Dvc) -> None:
+    dvc("exp", "run", "-S", "conf/task/energy.yaml:encoder.hidden_size=24", "evaluate@energy-gru-0")
+    assert _hidden_size(checkout / "data/models/energy-gru-0") == 24
+    assert "encoder.hidden_size" in dvc("params", "diff")
+    assert "reports/energy/gru/0/metrics.json" in dvc("metrics", "diff")
+
+
+def test_a_queued_experiment_trains_what_it_records(checkout: Path, dvc: Dvc) -> None:
+    setting = "conf/model/gru.yaml:+encoder.hidden_size=40"
+    dvc("exp", "run", "--queue", "--name", "wide", "-S", setting, "evaluate@energy-gru-0")
+    dvc("queue", "start", "--jobs", "1")
+    dvc("queue", "logs", "--follow", "wide")
+    assert "Success" in dvc("queue", "status")
+    assert _hidden_size(checkout / "data/models/energy-gru-0") == 64, "the workspace is untouched"
+    dvc("exp", "apply", "wide")
+    assert _hidden_size(checkout / "data/models/energy-gru-0") == 40
+    assert (checkout / "mlflow.db").is_file(), "the copy logs to the main checkout"
+
+
+def test_a_failed_stage_says_how_its_outputs_come_back(checkout: Path, dvc: Dvc) -> None:
+    conf = checkout / "conf/task/energy.yaml"
+    conf.write_text(conf.read_text().replace("learning_rate: ", "learning_rate: 1.0e+30 #"))
+    told = _dvc(checkout, "repro", "train@energy-gru-0", fails=True)
+    assert "loss became" in told
+    assert "lower training.learning_rate" in told
+    assert "dvc checkout train@energy-gru-0" in told
+    conf.write_text(conf.read_text().replace("learning_rate: 1.0e+30 #", "learning_rate: "))
+    dvc("checkout", "train@energy-gru-0")
+    assert _hidden_size(checkout / "data/models/energy-gru-0") == 64
+
+
+def test_what_dvc_shows(dvc: Dvc) -> None:
+    assert "mae" in dvc("metrics", "show")
+    assert "evaluate@energy-gru-0" in dvc("dag", "--mermaid")
+    assert "file://" in dvc("plots", "show")
+
+
+def test_a_glob_names_several_cells(dvc: Dvc) -> None:
+    assert "train@energy-rnn-0" in dvc("repro", "--dry", "--force", "--glob", "evaluate@energy-*")

@@ -1,0 +1,122 @@
+"""dvc.yaml and the code agree: what a stage runs is what it depends on, and imports point one way."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from unrolled.imports import MIRROR_MODULES, import_closure
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+CELLS = yaml.safe_load((ROOT / "params.yaml").read_text())["cells"]
+
+
+def _declared(stage: str, **item: str) -> set[Path]:
+    body = STAGES[stage].get("do", STAGES[stage])
+    files = set()
+    for dependency in body["deps"]:
+        for name, value in item.items():
+            dependency = dependency.replace(f"${{item.{name}}}", value).replace("${item}", value)
+        if dependency.startswith("src/"):
+            files.add(ROOT / dependency)
+    return files
+
+
+def _loaded(model: str) -> str:
+    return yaml.safe_load((ROOT / "conf" / "model" / f"{model}.yaml").read_text())["encoder"]["name"]
+
+
+def _cases() -> Iterator[tuple[str, dict[str, str], list[str]]]:
+    tasks = sorted({cell["task"] for cell in CELLS.values()})
+    for task in tasks:
+        for stage in ("fetch", "window"):
+            yield stage, {"task": task}, [f"unrolled.{stage}", f"unrolled.tasks.{task}"]
+    yield "judge", {"task": "energy"}, ["unrolled.judge"]
+    yield "report", {}, ["unrolled.report"]
+    for model in sorted({cell["model"] for cell in CELLS.values()}):
+        for stage in ("train", "evaluate"):
+            yield stage, {"model": model}, [f"unrolled.{stage}", f"unrolled.encoders.{_loaded(model)}"]
+
+
+@pytest.mark.parametrize(("stage", "item", "modules"), list(_cases()), ids=lambda value: str(value))
+def test_a_stage_depends_on_every_module_that_it_imports(stage: str, item: dict[str, str], modules: list[str]) -> None:
+    closure = set().union(*(import_closure(module, SRC, without=MIRROR_MODULES) for module in modules))
+    declared = _declared(stage, **item)
+    assert closure <= declared, f"add to {stage} in dvc.yaml: {sorted(p.name for p in closure - declared)}"
+    for path in declared:
+        assert path.is_file(), f"{stage} depends on {path}, which is not there"
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_a_stage_depends_on_no_module_that_it_does_not_import(stage: str) -> None:
+    """A dependency too many would re-run stages for nothing."""
+    cases = [case for case in _cases() if case[0] == stage]
+    needed: set[Path] = set()
+    declared: set[Path] = set()
+    for _, item, modules in cases:
+        needed |= set().union(*(import_closure(module, SRC, without=MIRROR_MODULES) for module in modules))
+        declared |= _declared(stage, **item)
+    assert declared <= needed, f"remove from {stage}: {sorted(str(p) for p in declared - needed)}"
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_only_config_imports_hydra() -> None:
+    users = {p.stem for p in SRC.rglob("*.py") if any(i.split(".")[0] in ("hydra", "omegaconf") for i in _imports(p))}
+    assert users == {"config"}
+
+
+def test_encoders_import_torch_and_their_shared_layers_only() -> None:
+    for path in (SRC / "unrolled" / "encoders").glob("[!_]*.py"):
+        ours = {name for name in _imports(path) if name.startswith("unrolled")}
+        assert all(name.startswith(("unrolled.encoders.recurrent", "unrolled.encoders.convolution")) for name in ours), path
+        others = {name.split(".")[0] for name in _imports(path) if not name.startswith("unrolled")}
+        assert others <= {"torch", "math", "typing", "collections", "dataclasses", "itertools"}, path
+
+
+LAYERS = [
+    {"errors", "dataset", "batch", "metrics", "imports", "windowset"},
+    {"transform", "outputs", "identity", "arguments", "baselines"},
+    {"batches", "heads"},
+    {"model"},
+    {"predictions", "datamodule", "describe", "generate", "learners.supervised"},
+    {"training"},
+    {"fetch", "window", "train", "evaluate", "judge", "report", "workshop"},
+]
+
+
+def test_imports_point_one_way() -> None:
+    level = {f"unrolled.{name}": depth for depth, names in enumerate(LAYERS) for name in names}
+    for module, depth in level.items():
+        path = SRC.joinpath(*module.split(".")).with_suffix(".py")
+        for name in _imports(path):
+            target = next((m for m in level if name == m or name.startswith(f"{m}.")), None)
+            assert target is None or target == module or level[target] <= depth, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("module", "banned"),
+    [
+        ("unrolled.fetch", {"torch", "pytorch_lightning", "mlflow"}),
+        ("unrolled.window", {"torch", "pytorch_lightning", "mlflow"}),
+        ("unrolled.judge", {"torch", "pytorch_lightning", "mlflow"}),
+        ("unrolled.report", {"torch", "pytorch_lightning", "mlflow"}),
+        ("unrolled.evaluate", {"pytorch_lightning", "mlflow"}),
+    ],
+)
+def test_a_light_stage_imports_nothing_heavy(module: str, banned: set[str]) -> None:
+    for path in import_closure(module, SRC, without=MIRROR_MODULES | {"unrolled.report"} - {module}):
+        assert not {name.split(".")[0] for name in _imports(path)} & banned, f"{module} reaches {path.name}"
