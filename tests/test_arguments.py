@@ -14,7 +14,9 @@ def test_arguments_override_defaults() -> None:
     }
 
 
-@pytest.mark.parametrize(("argument", "told"), [("sed=1", "unknown key 'sed'.*valid: seed"), ("seed", "expected key=value")])
+@pytest.mark.parametrize(
+    ("argument", "told"), [("sed=1", "unknown key 'sed'.*valid: seed"), ("seed", "expected key=value")]
+)
 def test_an_unknown_argument_is_refused(argument: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         parse_arguments([argument], {"seed": "0"})

@@ -62,7 +62,9 @@ def test_rows_after_a_split_change_nothing_before_it(name: str) -> None:
     other = WindowSet(windows.meta, {"series": changed})
     for split in ("train", "validation"):
         for ours, theirs in zip(
-            in_order(SeriesWindows(windows, split, True), 7), in_order(SeriesWindows(other, split, True), 7), strict=True
+            in_order(SeriesWindows(windows, split, True), 7),
+            in_order(SeriesWindows(other, split, True), 7),
+            strict=True,
         ):
             assert torch.equal(ours.inputs, theirs.inputs)
             assert torch.equal(ours.target, theirs.target)

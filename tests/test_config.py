@@ -61,7 +61,10 @@ def test_the_command_line_wins_over_the_files() -> None:
         (["task=energy", "model=gru", "epochs=1"], "unknown key in the configuration: 'epochs'; valid: encoder"),
         (["task=energy", "model=gru", "training.epochs=-1"], "training.epochs=-1: expected a whole number, at least 1"),
         (["task=energy", "model=gru", "window.context=many"], "window.context='many': expected a whole number"),
-        (["task=energy", "model=gru", "training.learning_rate=0"], "training.learning_rate=0: expected a number above 0"),
+        (
+            ["task=energy", "model=gru", "training.learning_rate=0"],
+            "training.learning_rate=0: expected a number above 0",
+        ),
         (["task=energy", "model=gru", "head.loss=l3"], "head.loss='l3': expected one of l1, mse"),
         (["task=energy", "model=gru", "window=5"], "window=5: expected the keys context, horizon, transform"),
         (["task=energy", "model=gru", "seed=-1"], "seed=-1: expected a whole number, at least 0"),

@@ -35,7 +35,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / name, target, ignore=ignore) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, target)
+        shutil.copytree(ROOT / name, target, ignore=ignore) if (ROOT / name).is_dir() else shutil.copy(
+            ROOT / name, target
+        )
     (root / "params.yaml").write_text(PARAMS)
     _git(root, "init", "--quiet")
     _commit(root, "start")

@@ -30,7 +30,7 @@ def required(values: Mapping[str, str | None], key: str, valid: Sequence[str]) -
         UserError: it is missing or another one.
     """
     value = values[key]
-    if value not in valid:
+    if value is None or value not in valid:
         problem = f"no {key} was given" if value is None else f"unknown {key} {value!r}"
         raise UserError(f"{problem}; add {key}=NAME, one of: {', '.join(valid)}")
     return value

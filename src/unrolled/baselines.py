@@ -24,9 +24,11 @@ def seasonal_naive(series: Values, rows: NDArray[np.int64], season: int) -> Valu
 def class_frequencies(train: NDArray[np.integer], classes: int) -> Values:
     """Return each class's share of the training targets, one added to every count so that none is impossible."""
     counts = np.bincount(train, minlength=classes) + 1
-    return counts / counts.sum()
+    shares: Values = counts / counts.sum()
+    return shares
 
 
 def unigram_losses(train: NDArray[np.integer], test: NDArray[np.integer], vocabulary: int) -> Values:
     """Return the loss in nats of each test token under the training text's frequencies, whatever came before it."""
-    return -np.log(class_frequencies(train, vocabulary))[test]
+    losses: Values = -np.log(class_frequencies(train, vocabulary))[test]
+    return losses

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from unrolled import transform
@@ -121,8 +120,3 @@ def in_order(dataset: SeriesWindows | ExampleWindows, batch_size: int) -> Iterat
     """Yield all of ``dataset`` once, in order."""
     for begin in range(0, len(dataset), batch_size):
         yield dataset.__getitems__(range(begin, min(begin + batch_size, len(dataset))))
-
-
-def to_device(batch: Batch, device: torch.device | str) -> Batch:
-    """Return ``batch`` with every tensor on ``device``."""
-    return Batch(*(part.to(device) if isinstance(part, Tensor) else None for part in batch))

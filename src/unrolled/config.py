@@ -40,7 +40,7 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             composed = compose("config", overrides=asked, return_hydra_config=True)
             choices = composed.hydra.runtime.choices
-            ours = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+            ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             container = OmegaConf.to_container(ours, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, asked, root)) from error
@@ -81,13 +81,16 @@ def origins(config: Config, overrides: Sequence[str], root: Path) -> Iterator[tu
             prefix = "trainer." if group == "trainer" else ""
             homes |= {f"{prefix}{key}": name for key, _ in _leaves(yaml.safe_load(path.read_text()) or {})}
     command_line = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    for key, value in _leaves({key: value for key, value in config.items() if key not in (*GROUPS[:2], "trainer_file")}):
+    for key, value in _leaves(
+        {key: value for key, value in config.items() if key not in (*GROUPS[:2], "trainer_file")}
+    ):
         home = "command line" if key in command_line else homes.get(key, "its default")
         yield key, value, home
 
 
 def _choice(config: Config, group: str) -> str | None:
-    return config["trainer_file" if group == "trainer" else group]
+    choice: str | None = config["trainer_file" if group == "trainer" else group]
+    return choice
 
 
 def _leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -196,6 +199,9 @@ RULES: dict[str, dict[str, Rule]] = {
 }
 
 
+_EXAMPLES = {"encoder": "encoder.hidden_size=64", "split": "split.test=2016-01-01", "trainer": "trainer.accelerator=cpu"}
+
+
 def check_values(config: Config) -> None:
     """Refuse a section with a missing, unknown or impossible value; the encoder checks its own when it is built.
 
@@ -204,6 +210,10 @@ def check_values(config: Config) -> None:
     """
     if type(config["seed"]) is not int or config["seed"] < 0:
         raise UserError(f"seed={config['seed']!r}: expected a whole number, at least 0")
+    for section in ("encoder", "split", "trainer"):
+        if not isinstance(config.get(section, {}), dict):
+            raise UserError(f"{section}={config[section]!r}: expected keys, such as {_EXAMPLES[section]}; to choose one of "
+                "the files of conf/, write model=NAME, task=NAME or trainer=NAME")
     for section, rules in RULES.items():
         values = config.get(section)
         if values is None:

@@ -17,7 +17,9 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"error: {error}{_restore_hint()}")
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        sys.exit(f"error: {error.strerror or error}{place}; make room or make it writable, then run again{_restore_hint()}")
+        sys.exit(
+            f"error: {error.strerror or error}{place}; make room or make it writable, then run again{_restore_hint()}"
+        )
 
 
 def _restore_hint() -> str:
@@ -25,4 +27,7 @@ def _restore_hint() -> str:
     stage = os.environ.get("DVC_STAGE")
     if not stage:
         return ""
-    return f" (DVC removed this stage's earlier outputs: `dvc checkout {stage}` brings them back; files under reports/ come back with `git restore reports`)"
+    return (
+        f" (DVC removed this stage's earlier outputs: `dvc checkout {stage}` brings them back; files under reports/ come "
+        "back with `git restore reports`)"
+    )

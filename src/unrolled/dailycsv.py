@@ -41,7 +41,9 @@ def _read_text_columns(path: Path, columns: list[str]) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}; name a csv with the columns {', '.join(columns)}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} is not a csv: {' '.join(str(error).split())}; expected {', '.join(columns)}") from error
+        raise UserError(
+            f"{path.name} is not a csv: {' '.join(str(error).split())}; expected {', '.join(columns)}"
+        ) from error
     for column in columns:
         if column not in table.columns:
             have = ", ".join(map(str, table.columns[:20]))
@@ -57,7 +59,9 @@ def _days(path: Path, texts: "pd.Series[str]", column: str) -> list[date]:
         try:
             day = date.fromisoformat(text)
         except ValueError as error:
-            raise UserError(f"{path.name}, line {line}: {column} is {text!r}, but expected a day as YYYY-MM-DD") from error
+            raise UserError(
+                f"{path.name}, line {line}: {column} is {text!r}, but expected a day as YYYY-MM-DD"
+            ) from error
         if days and (day - days[-1]).days != 1:
             problem = "comes twice" if day == days[-1] else "is out of order" if day < days[-1] else "follows a gap"
             raise UserError(

@@ -64,11 +64,15 @@ class WindowData(pl.LightningDataModule):
 
 
 def _batches(dataset: SeriesWindows | ExampleWindows, sampler: EpochSampler, batch_size: int) -> DataLoader[Any]:
-    return DataLoader(dataset, batch_sampler=BatchSampler(sampler, batch_size, drop_last=False), collate_fn=_for_training)
+    return DataLoader(
+        dataset,
+        batch_sampler=BatchSampler(sampler, batch_size, drop_last=False),
+        collate_fn=_for_training,  # type: ignore[arg-type]
+    )
 
 
 def _in_order(streams: TextStreams) -> DataLoader[Any]:
-    return DataLoader(streams, batch_size=None, collate_fn=_for_training)
+    return DataLoader(streams, batch_size=None, collate_fn=_for_training)  # type: ignore[arg-type]
 
 
 def _for_training(batch: Batch) -> Batch:

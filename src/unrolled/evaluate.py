@@ -94,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             save_predictions(folder, meta, tables)
         write_whole(reports / "history.csv", (model_folder / "history.csv").read_text(encoding="utf-8"))
         write_whole(reports / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-        print(f"{task}-{model}-{seed}: " + ", ".join(f"{k} {v:.5g}" for k, v in metrics.items() if isinstance(v, float)))
+        print(
+            f"{task}-{model}-{seed}: " + ", ".join(f"{k} {v:.5g}" for k, v in metrics.items() if isinstance(v, float))
+        )
 
         from unrolled.tracking import mirror
 

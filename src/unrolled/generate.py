@@ -55,7 +55,8 @@ def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Genera
     """Return one token drawn from ``logits`` (vocabulary,); see ``generate``."""
     if temperature == 0:
         return logits.argmax()
-    scaled = logits / temperature
+    # Subtracting the largest first keeps a temperature near 0 finite.
+    scaled = (logits - logits.max()) / temperature
     if 0 < top_k < len(scaled):
         scaled = scaled.masked_fill(scaled < scaled.topk(top_k).values[-1], -torch.inf)
     return torch.multinomial(torch.softmax(scaled, dim=0), 1, generator=generator)[0]

@@ -1,7 +1,8 @@
 """Pools and heads: from hidden states to a readout, a loss and a prediction. One head per kind of task."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class Pool(nn.Module):
 class ForecastHead(nn.Module):
     """A linear readout of ``horizon`` values from each pooled step, in the transformed target's space."""
 
-    losses = {"l1": F.l1_loss, "mse": F.mse_loss, "huber": F.huber_loss}
+    losses: ClassVar[dict[str, Callable[..., Tensor]]] = {"l1": F.l1_loss, "mse": F.mse_loss, "huber": F.huber_loss}
 
     def __init__(self, in_features: int, horizon: int, loss: str, skip: int) -> None:
         """Args: ``skip``: first steps that are not scored when every step is."""
@@ -62,7 +63,8 @@ class ForecastHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return (batch, steps, horizon)."""
-        return self.readout(pooled)
+        values: Tensor = self.readout(pooled)
+        return values
 
     def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Return the mean loss over the scored targets.
@@ -89,7 +91,8 @@ class ClassifyHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return the logits (batch, classes)."""
-        return self.readout(pooled[:, 0])
+        logits: Tensor = self.readout(pooled[:, 0])
+        return logits
 
     def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Return the mean cross-entropy in nats; target (batch,)."""
@@ -105,7 +108,8 @@ class LanguageHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return the logits (batch, time, vocabulary)."""
-        return self.readout(pooled)
+        logits: Tensor = self.readout(pooled)
+        return logits
 
     def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Return the mean cross-entropy in nats per scored symbol; target and mask (batch, time)."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 PACKAGE = "unrolled"
 # What only reports on a run: an edit of these changes no output of any stage, so none depends on them.
-MIRROR_MODULES = frozenset({"unrolled.tracking", "unrolled.sidecar"})
+MIRROR_MODULES = frozenset(
+    {"unrolled.tracking", "unrolled.sidecar", "unrolled.runrecord", "unrolled.progress", "unrolled.console"}
+)
 
 
 def import_closure(module: str, src: Path, without: Collection[str] = ()) -> set[Path]:

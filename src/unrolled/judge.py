@@ -97,7 +97,9 @@ def _guesses(windows: WindowSet, season: int | None) -> tuple[dict[str, Any], pd
     guess = np.full(len(actual), int(shares.argmax()))
     spread = np.broadcast_to(shares, (len(actual), classes))
     scores = {"accuracy": metrics.accuracy(actual, guess), "nll": metrics.nll(actual, spread)}
-    return {"majority_class": scores}, pd.DataFrame({"index": np.arange(low, high), "actual": actual, "majority_class": guess})
+    return {"majority_class": scores}, pd.DataFrame(
+        {"index": np.arange(low, high), "actual": actual, "majority_class": guess}
+    )
 
 
 def _frequencies(windows: WindowSet, season: int | None) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -131,7 +133,10 @@ def _cell_scores(folder: Path, windows: WindowSet, season: int | None) -> dict[s
         return text_scores(table["loss_nats"].to_numpy())
     actual = table["actual"].to_numpy()
     probabilities = table[[f"p{c}" for c in range(windows.meta["classes"])]].to_numpy()
-    return {"accuracy": metrics.accuracy(actual, table["predicted"].to_numpy()), "nll": metrics.nll(actual, probabilities)}
+    return {
+        "accuracy": metrics.accuracy(actual, table["predicted"].to_numpy()),
+        "nll": metrics.nll(actual, probabilities),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,7 +13,20 @@ from unrolled.errors import UserError
 
 RUN_HERE, COMMITTED, MISSING = "run here", "committed, not run here", "missing"
 METRICS = ("mae", "rmse", "mape", "mase", "accuracy", "nll", "loss_nats", "bits_per_char", "perplexity")
-COLUMNS = ("task", "row", "kind", "model", "seed", "metric", "value", "skill", "parameters", "data_source", "state", *METRICS)
+COLUMNS = (
+    "task",
+    "row",
+    "kind",
+    "model",
+    "seed",
+    "metric",
+    "value",
+    "skill",
+    "parameters",
+    "data_source",
+    "state",
+    *METRICS,
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,9 @@ def _cell_row(root: Path, cell: dict[str, Any], judgement: dict[str, Any], here:
     run = about["data_digest"] == here and (root / "data" / "predictions" / task / name).is_dir()
     scores = {metric: about[metric] for metric in METRICS if metric in about}
     skill = _skill(judgement.get("metric", ""), scores, judgement, about["data_digest"])
-    return Row(task, name, "model", RUN_HERE if run else COMMITTED, scores, skill, about["data_source"], model, seed, about)
+    return Row(
+        task, name, "model", RUN_HERE if run else COMMITTED, scores, skill, about["data_source"], model, seed, about
+    )
 
 
 def _skill(metric: str, scores: dict[str, float], judgement: dict[str, Any], digest: str) -> float | None:
@@ -110,7 +125,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); bring it back with `git restore` or run its stage again") from error
+        raise UserError(
+            f"{path} is not JSON ({error}); bring it back with `git restore` or run its stage again"
+        ) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds {type(content).__name__}, not an object; run its stage again")
     return content

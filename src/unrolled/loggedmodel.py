@@ -1,65 +1,99 @@
-"""Log a trained model to MLflow so that ``mlflow.pyfunc.load_model`` serves it, without a pickle."""
+"""Store a trained model in MLflow so that ``mlflow.pyfunc.load_model`` serves it, without a pickle."""
 
-import os
+import tempfile
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from unrolled.runrecord import TrainedRun
 
-# What a loading environment needs; given, because MLflow would otherwise load the model twice to find out.
-REQUIREMENTS = ("torch", "numpy", "safetensors", "pyyaml", "mlflow", "pandas")
+# What the environment that loads it needs; said here, because MLflow would load the model in a new process to find out.
+REQUIREMENTS = ("torch", "numpy", "pandas", "safetensors", "PyYAML")
 PACKAGE = Path(__file__).parent
+NAME = "model"
 
 
 def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> None:
-    """Log the model folder of ``run`` with signature, input example and our code."""
-    import mlflow
+    """Store the model folder of ``run`` with signature, input example and our code, as the run's only model.
 
-    # The example is written down; to run it through a server's parser as well would only cost seconds.
-    os.environ.setdefault("MLFLOW_REQUIREMENTS_INFERENCE_RAISE_ERRORS", "false")
-    mlflow.set_tracking_uri(client.tracking_uri)
-    example, answer = example_of(run)
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-        # MLflow advises type hints that it could infer a schema from; the signature is given.
-        warnings.filterwarnings("ignore", ".*type hint.*")
-        # MLflow 3.17 on SQLAlchemy 2.1; nothing that a user could do about it.
-        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
-        mlflow.pyfunc.log_model(
-            name="model",
+    Nothing but ``client`` is used: MLflow's fluent functions would change its tracking address for the whole process.
+    """
+    with warnings.catch_warnings():
+        # MLflow 3.17 complains of its own type hints while it is imported.
+        warnings.filterwarnings("ignore", ".*type hint", UserWarning)
+        from mlflow import pyfunc
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    # An attempt that the server did not survive, or this identity's earlier weights from another kind of machine.
+    for old in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(old.model_id)
+    logged = client.create_logged_model(
+        experiment_id,
+        name=NAME,
+        source_run_id=run_id,
+        tags={"unrolled.identity": run.record.identity, "unrolled.data_source": run.record.windows["source"]},
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / NAME
+        pyfunc.save_model(
+            folder,
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                run_id=run_id,
+                model_uuid=logged.model_id,
+                model_id=logged.model_id,
+            ),
             python_model=str(PACKAGE / "serving.py"),
             artifacts={"model": str(run.folder)},
             code_paths=[str(PACKAGE)],
-            signature=mlflow.models.infer_signature(example, answer),
-            input_example=example,
-            pip_requirements=_requirements(),
+            signature=signature_of(run.record.windows),
+            input_example=example_of(run.record.windows),
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
             metadata={"identity": run.record.identity, "data_source": run.record.windows["source"]},
         )
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
 
-def _requirements() -> list[str]:
-    from importlib.metadata import version
+def signature_of(windows: Any) -> Any:
+    """Return what the served model takes and gives.
 
-    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
-
-
-def example_of(run: TrainedRun) -> tuple[Any, Any]:
-    """Return an input example of two rows in the served model's form, and an answer of the right shape."""
+    Series: (batch, rows, features) float64 in physical units -> (batch, horizon) float64. Examples: (batch, time,
+    features) uint8 as in the data -> (batch, classes) float32. Text: one prompt a row -> (batch, vocabulary) float32.
+    """
     import numpy as np
-    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
-    from unrolled import transform
+    def tensor(dtype: str, *shape: int) -> Any:
+        return Schema([TensorSpec(np.dtype(dtype), (-1, *shape))])
 
-    meta = run.record.windows
-    if meta["kind"] == "text":
-        size = len(meta["vocabulary"])
-        prompts = pd.DataFrame({"prompt": [meta["vocabulary"][-5:], meta["vocabulary"][-3:]]})
-        return prompts, np.full((2, size), 1 / size, dtype=np.float32)
-    if meta["kind"] == "series":
-        rows = meta["context"] + transform.lookback(meta["transform"])
-        level = max(abs(float(meta["transform"]["mean"])), 1.0)
-        ramp = level * (1 + np.arange(rows) / 1000)
-        example = np.broadcast_to(ramp[None, :, None], (2, rows, meta["in_features"])).copy()
-        return example, np.zeros((2, meta["horizon"]))
-    images = np.zeros((2, meta["context"], meta["in_features"]))
-    return images, np.full((2, meta["classes"]), 1 / meta["classes"], dtype=np.float32)
+    if windows["kind"] == "text":
+        return ModelSignature(Schema([ColSpec("string")]), tensor("float32", len(windows["vocabulary"])))
+    if windows["kind"] == "examples":
+        pixels = tensor("uint8", windows["context"], windows["in_features"])
+        return ModelSignature(pixels, tensor("float32", windows["classes"]))
+    rows = tensor("float64", _rows(windows), windows["in_features"])
+    return ModelSignature(rows, tensor("float64", windows["horizon"]))
+
+
+def example_of(windows: Any) -> Any:
+    """Return an input of two examples in the form of ``signature_of``, with values of the training part's size."""
+    import numpy as np
+
+    if windows["kind"] == "text":
+        return [windows["vocabulary"][-5:], windows["vocabulary"][-3:]]
+    if windows["kind"] == "examples":
+        return np.zeros((2, windows["context"], windows["in_features"]), dtype=np.uint8)
+    level = max(abs(float(windows["transform"]["mean"])), 1.0)
+    ramp = level * (1 + np.arange(_rows(windows)) / 1000)
+    return np.broadcast_to(ramp[None, :, None], (2, len(ramp), windows["in_features"])).copy()
+
+
+def _rows(windows: Any) -> int:
+    from unrolled.transform import lookback
+
+    return int(windows["context"]) + lookback(windows["transform"])

@@ -52,7 +52,9 @@ class SequenceModel(nn.Module):
         outputs, _ = self(batch.inputs, None, batch.lengths)
         if self.params is None:
             return Prediction("probabilities", torch.softmax(outputs.float(), dim=-1))
-        anchor = outputs.new_zeros(len(outputs), 1) if batch.anchor is None else batch.anchor[:, -1:]
+        if batch.anchor is None:
+            raise ValueError("a forecast needs batch.anchor, the last known raw value (batch, 1)")
+        anchor = batch.anchor[:, -1:]
         return Prediction("point", transform.inverse(self.params, outputs[:, -1].to(anchor.dtype), anchor))
 
 
@@ -68,7 +70,9 @@ def build(config: Mapping[str, Any], meta: Mapping[str, Any]) -> SequenceModel:
         raise UserError(f"head.name={name!r} does not fit {meta['task']}, which needs {HEAD_OF_KIND[meta['kind']]!r}")
     for key, valid in (("loss", LOSSES_OF_HEAD[name]), ("pool", POOLS_OF_HEAD[name])):
         if config["head"][key] not in valid:
-            raise UserError(f"head.{key}={config['head'][key]!r} does not fit head.name={name!r}; valid: {', '.join(valid)}")
+            raise UserError(
+                f"head.{key}={config['head'][key]!r} does not fit head.name={name!r}; valid: {', '.join(valid)}"
+            )
     if config["head"]["skip"] >= meta["context"]:
         raise UserError(
             f"head.skip={config['head']['skip']} leaves nothing of a context of {meta['context']} to learn from; lower it"
@@ -114,7 +118,9 @@ def build_encoder(section: Mapping[str, Any], in_features: int, context: int) ->
         raise UserError(f"unknown encoder.name {name!r}; valid: {', '.join(encoder_names())}")
     encoder = import_module(f"unrolled.encoders.{name}").Encoder
     options = {key: value for key, value in section.items() if key not in ("name", "embedding_size")}
-    valid = [key for key in inspect.signature(encoder.__init__).parameters if key not in ("self", "in_features", "context")]
+    valid = [
+        key for key in inspect.signature(encoder.__init__).parameters if key not in ("self", "in_features", "context")
+    ]
     for key, value in options.items():
         if key not in valid:
             raise UserError(f"unknown key in encoder: {key!r}; valid for {name}: {', '.join(sorted(valid))}")
@@ -165,7 +171,9 @@ def save(model: SequenceModel, folder: Path) -> None:
     """Write the weights to ``folder/weights.safetensors``."""
     from safetensors.torch import save_file
 
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors"
+    )
 
 
 def load(folder: Path) -> SequenceModel:
@@ -184,5 +192,7 @@ def load(folder: Path) -> SequenceModel:
         model = build(config, meta)
         model.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, yaml.YAMLError, SafetensorError) as error:
-        raise UserError(f"{folder} is no whole model folder ({type(error).__name__}: {error}); train it again") from error
+        raise UserError(
+            f"{folder} is no whole model folder ({type(error).__name__}: {error}); train it again"
+        ) from error
     return model.eval()

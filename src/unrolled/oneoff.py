@@ -20,7 +20,7 @@ def windows_for(config: Config, root: Path) -> Path:
     from unrolled.taskmodule import task_module
     from unrolled.window import asked_of, window_raw
 
-    task = config["task"]
+    task: str = config["task"]
     grid = root / "data" / "windows" / task
     if open_windows(grid).meta["asked"] == asked_of(config):
         return grid
@@ -28,7 +28,7 @@ def windows_for(config: Config, root: Path) -> Path:
     if not (raw / "source.json").is_file():
         raise UserError(f"there are no raw files in {raw}; fetch them with: dvc repro fetch@{task}")
     windows = window_raw(task_module(task), raw, config, json.loads((raw / "source.json").read_text(encoding="utf-8")))
-    folder = windows_folder(root, task, windows.meta["digest"])
+    folder = windows_folder(root, task, str(windows.meta["digest"]))
     if not folder.is_dir():
         with whole_folder(folder) as partial:
             save_windows(windows, partial)

@@ -41,7 +41,8 @@ def _series_table(model: SequenceModel, windows: WindowSet, split: SplitName) ->
     truth = windows.arrays["series"][:, 0]
     parts = []
     for batch in in_order(dataset, BATCH):
-        assert batch.origin is not None and batch.anchor is not None
+        assert batch.origin is not None
+        assert batch.anchor is not None
         predicted = model.predict(batch).values.numpy()  # (batch, horizon)
         rows = batch.origin.numpy()[:, None] + np.arange(predicted.shape[1])
         parts.append(
@@ -75,7 +76,8 @@ def _text_table(model: SequenceModel, windows: WindowSet, split: SplitName) -> p
     parts = []
     for item in range(len(streams)):
         batch = streams[item]
-        assert batch.target_mask is not None and batch.origin is not None
+        assert batch.target_mask is not None
+        assert batch.origin is not None
         logits, state = model(batch.inputs, state)
         log_probabilities = torch.log_softmax(logits[0], dim=-1)  # (chunk, vocabulary)
         actual, scored = batch.target[0], batch.target_mask[0]

@@ -10,8 +10,10 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import torch
 from mlflow.pyfunc import PythonModel
+from numpy.typing import NDArray
 
 from unrolled import transform
 from unrolled.batch import Batch
@@ -28,13 +30,18 @@ class ServedModel(PythonModel):  # type: ignore[misc]
         self.model = load(folder)
         self.meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"]
 
-    # Without type hints: MLflow would take them for a schema, and the signature that is logged is the better one.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Return what the model says of each row of ``model_input``.
+    # MLflow reads the hint of ``model_input`` and has none for either-or: text comes as a DataFrame of one column.
+    def predict(
+        self,
+        context: Any,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> NDArray[Any]:
+        """Return what the model says of each example of ``model_input``.
 
-        Series: (batch, rows, features) in physical units, at least the context (under log_return one more row): the
-        next ``horizon`` values. Examples: (batch, time, features), raw pixels: class probabilities. Text: a column of
-        prompts: probabilities of the next character.
+        Series: (batch, rows, features) in physical units, as many rows as the context (under log_return one more): the
+        next ``horizon`` values. Examples: (batch, time, features), raw pixels: class probabilities. Text: one column of
+        prompts of any length: probabilities of the next character.
         """
         with torch.inference_mode():
             if self.meta["kind"] == "text":
@@ -46,19 +53,15 @@ class ServedModel(PythonModel):  # type: ignore[misc]
             inputs = torch.from_numpy(((values - scaler["mean"]) / scaler["scale"]).astype(np.float32))
             return self.model.predict(Batch(inputs, torch.empty(0))).values.numpy()
 
-    def _forecast(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _forecast(self, values: NDArray[Any]) -> NDArray[Any]:
         params, context = self.meta["transform"], self.meta["context"]
         seen = np.stack([transform.features(params, window)[-context:] for window in values])
         anchor = torch.from_numpy(values[:, -1:, 0])
         return self.model.predict(Batch(torch.from_numpy(seen), torch.empty(0), anchor=anchor)).values.numpy()
 
-    def _next_character(self, prompts: Any) -> np.ndarray[Any, Any]:
-        texts = prompts.iloc[:, 0] if hasattr(prompts, "iloc") else prompts
-        rows = []
-        for text in texts:
-            tokens = encode(str(text), self.meta["vocabulary"])[None]
-            rows.append(self.model.predict(Batch(tokens, tokens)).values[0, -1].numpy())
-        return np.stack(rows)
+    def _next_character(self, prompts: pd.DataFrame) -> NDArray[Any]:
+        encoded = [encode(text, self.meta["vocabulary"])[None] for text in prompts.iloc[:, 0]]
+        return np.stack([self.model.predict(Batch(tokens, tokens)).values[0, -1].numpy() for tokens in encoded])
 
 
 mlflow.models.set_model(ServedModel())

@@ -85,7 +85,9 @@ def read_sidecar(root: Path, identity: str) -> dict[str, Any] | None:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); delete it: only times and versions of that run are lost") from error
+        raise UserError(
+            f"{path} is not JSON ({error}); delete it: only times and versions of that run are lost"
+        ) from error
     if not isinstance(facts, dict):
         raise UserError(f"{path} holds {type(facts).__name__}, not an object; delete it")
     return facts

@@ -31,7 +31,9 @@ def row_of(data: Series, name: str, day: str) -> int:
         raise UserError(f"split.{name}={day!r}: expected a day as YYYY-MM-DD") from error
     if not 0 < row < len(data.values):
         last = date.fromordinal(data.start.toordinal() + len(data.values) - 1)
-        raise UserError(f"split.{name}={day!r} lies outside the data, which has {data.start} to {last}; choose a day in it")
+        raise UserError(
+            f"split.{name}={day!r} lies outside the data, which has {data.start} to {last}; choose a day in it"
+        )
     return row
 
 

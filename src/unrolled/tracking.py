@@ -8,81 +8,20 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from unrolled.errors import UserError
 from unrolled.learningcurve import draw_learning_curve
+from unrolled.liverun import LiveRun, OpenedRun, batches, known_steps, log_metrics
 from unrolled.loggedmodel import log_model
 from unrolled.runrecord import RunRecord, TrainedRun, read_trained, trained_folders
 from unrolled.trackingstore import Store, attempt, connect, describe, failures, public_uri, tracking_uri
 
 IDENTITY = "unrolled.identity"
 MIRRORED = "unrolled.mirrored"  # JSON: a digest of each part that the run has in full
-METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100  # MLflow's limits
-SEND_SECONDS = 2.0  # short epochs share a call: one call takes 10 to 20 ms on the local store
-SLOW_SECONDS = 6.0  # a server that has taken this much, and over 3 % of the training's time, gets no more calls
-
-
-class LiveRun:
-    """A run that is training now. Leaving its ``with`` block closes it as FINISHED, FAILED or KILLED."""
-
-    def __init__(self, root: Path, opened: tuple[Store, str, dict[str, set[int]]] | None) -> None:
-        self._root = root
-        self._opened = opened
-        self._waiting: list[Any] = []
-        self._began = self._sent = time.monotonic()
-        self._first = True
-        self._spent = 0.0
-
-    @property
-    def run_id(self) -> str | None:
-        """MLflow's id of the run, or None if the store did not answer."""
-        return self._opened[1] if self._opened else None
-
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log one epoch's metrics at step ``epoch``, except what the run has for that step already."""
-        if self._opened is None:
-            return
-        from mlflow.entities import Metric
-
-        known, now = self._opened[2], round(time.time() * 1000)
-        for key, value in metrics.items():
-            if epoch not in known.setdefault(key, set()):
-                known[key].add(epoch)
-                self._waiting.append(Metric(key, float(value), now, epoch))
-        if self._first or time.monotonic() - self._sent >= SEND_SECONDS:
-            self._send()
-
-    def close(self, status: str = "FINISHED") -> None:
-        """Log what waits and end the run with MLflow's ``status``: FINISHED, FAILED or KILLED."""
-        if self._opened is None:
-            return
-        store, run_id, _ = self._opened
-        self._send()
-        attempt(self._root, lambda: store.client.set_terminated(run_id, status))
-        self._opened = None
-
-    def _send(self) -> None:
-        assert self._opened is not None
-        store, run_id, _ = self._opened
-        began, waiting = time.monotonic(), self._waiting
-        slow = self._spent > max(SLOW_SECONDS, 0.03 * (began - self._began))
-        if waiting and not slow:
-            attempt(self._root, lambda: _log_metrics(store.client, run_id, waiting))
-        self._sent, self._waiting, self._first = time.monotonic(), [], False
-        self._spent += self._sent - began
-        if not slow and self._spent > max(SLOW_SECONDS, 0.03 * (self._sent - self._began)):
-            print(f"notice: {public_uri(store.uri)} is slow; the rest of the curve follows when training ends", flush=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        stopped = kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit)
-        self.close("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+PARAMS_PER_CALL = 100  # MLflow's limit
 
 
 def open_run(root: Path, record: RunRecord) -> LiveRun:
@@ -91,13 +30,13 @@ def open_run(root: Path, record: RunRecord) -> LiveRun:
     Never fails because of the store: without one, what it returns does nothing.
     """
 
-    def open_it() -> tuple[Store, str, dict[str, set[int]]]:
+    def open_it() -> OpenedRun:
         store = connect(root)
         run = _find_or_create(store, record)
         run_id = str(run.info.run_id)
         store.client.update_run(run_id, status="RUNNING")
         _log_description(store.client, run, record)
-        return store, run_id, _known_steps(store.client, run_id, run.data.metrics)
+        return OpenedRun(store, run_id, known_steps(store.client, run_id, run.data.metrics))
 
     return LiveRun(root, attempt(root, open_it))
 
@@ -136,7 +75,9 @@ def track(root: Path) -> None:
             print(f"{run.place}: {'mirrored' if _complete(store, run) else 'already complete'}", flush=True)
     except failures() as error:
         where = public_uri(tracking_uri(root))
-        raise UserError(f"the store {where} failed: {describe(error)}; start it and run `unrolled track` again") from error
+        raise UserError(
+            f"the store {where} failed: {describe(error)}; start it and run `unrolled track` again"
+        ) from error
     if damaged:
         raise UserError(f"{damaged} of {len(folders)} model folders could not be read; the lines above name them")
 
@@ -185,9 +126,9 @@ def _log_description(client: Any, run: Any, record: RunRecord) -> None:
     known = run.data.params
     params = [Param(key, value) for key, value in _flat(record.config) if key not in known]
     tags = [RunTag(key, value) for key, value in _tags(record).items() if run.data.tags.get(key) != value]
-    batches = list(_batches(params, PARAMS_PER_CALL)) or [[]]
-    for first, batch in enumerate(batches):
-        client.log_batch(run.info.run_id, params=batch, tags=[] if first else tags)
+    for batch in batches(params, PARAMS_PER_CALL):
+        client.log_batch(run.info.run_id, params=batch)
+    client.log_batch(run.info.run_id, tags=tags)
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -207,7 +148,9 @@ def _tags(record: RunRecord) -> dict[str, str]:
         "mlflow.source.git.commit": facts.get("commit"),
         "unrolled.data_digest": record.windows["digest"],
         "unrolled.data_source": record.windows["source"],
-        **{f"unrolled.{name}": facts.get(name) for name in ("host", "device", "precision", "threads", "dvc_experiment")},
+        **{
+            f"unrolled.{name}": facts.get(name) for name in ("host", "device", "precision", "threads", "dvc_experiment")
+        },
         "unrolled.dirty": json.dumps(facts["dirty"]) if facts.get("dirty") is not None else None,
         **{f"unrolled.version.{name}": version for name, version in versions.items()},
     }
@@ -234,14 +177,14 @@ def _log_curves(client: Any, run_id: str, run: TrainedRun) -> None:
     """Log the epochs that the run lacks, spread over the time that training took, and their picture."""
     from mlflow.entities import Metric
 
-    known = _known_steps(client, run_id, {key for _, metrics in run.history for key in metrics})
+    known = known_steps(client, run_id, {key for _, metrics in run.history for key in metrics})
     ended = run.record.ended() or round(time.time() * 1000)
     started = run.record.started() or ended
     lacking = []
     for number, (epoch, metrics) in enumerate(run.history, start=1):
         at = started + (ended - started) * number // len(run.history)
         lacking += [Metric(key, value, at, epoch) for key, value in metrics.items() if epoch not in known[key]]
-    _log_metrics(client, run_id, lacking)
+    log_metrics(client, run_id, lacking)
     with tempfile.TemporaryDirectory() as scratch:
         picture = Path(scratch) / "learning_curve.svg"
         source = "" if run.record.windows["source"] == "real" else f" ({run.record.windows['source']} data)"
@@ -259,26 +202,20 @@ def _log_scores(client: Any, found: Any, run: TrainedRun) -> None:
     # Now, not then: of two values at one step MLflow shows the later one.
     now, known = round(time.time() * 1000), found.data.metrics
     numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
-    _log_metrics(
+    log_metrics(
         client,
         str(found.info.run_id),
         [Metric(key, value, now, 0) for key, value in numbers.items() if not _same(known.get(key), value)],
     )
 
 
+def _score_name(key: str) -> str:
+    """Return the metric's name with its split in front, by which the UI groups: ``test/mae``, ``validation/mae``."""
+    for split in ("validation", "test"):
+        if key.startswith(f"{split}_") or key == f"n_{split}":
+            return f"{split}/{key.removeprefix(f'{split}_').removesuffix(f'_{split}')}"
+    return f"test/{key}"
+
+
 def _same(known: float | None, value: float) -> bool:
     return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
-
-
-def _known_steps(client: Any, run_id: str, keys: Iterable[str]) -> dict[str, set[int]]:
-    return {key: {metric.step for metric in client.get_metric_history(run_id, key)} for key in keys}
-
-
-def _log_metrics(client: Any, run_id: str, metrics: list[Any]) -> None:
-    for batch in _batches(metrics, METRICS_PER_CALL):
-        client.log_batch(run_id, metrics=batch)
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]

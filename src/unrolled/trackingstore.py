@@ -89,7 +89,7 @@ def attempt(root: Path, action: Callable[[], Result]) -> Result | None:
     if uri in _given_up:
         return None
     try:
-        return action_with_quiet_retries(action)
+        return _with_quiet_retries(action)
     except failures() as error:
         _given_up.add(uri)
         print(
@@ -100,7 +100,7 @@ def attempt(root: Path, action: Callable[[], Result]) -> Result | None:
         return None
 
 
-def action_with_quiet_retries(action: Callable[[], Result]) -> Result:
+def _with_quiet_retries(action: Callable[[], Result]) -> Result:
     """Return ``action()`` without urllib3's own warning for every retry."""
     logger = logging.getLogger("urllib3.connectionpool")
     level = logger.level
@@ -113,7 +113,7 @@ def action_with_quiet_retries(action: Callable[[], Result]) -> Result:
 
 def failures() -> tuple[type[Exception], ...]:
     """Return what a store that is down, slow, broken, full or misconfigured raises. Slow to import: call it late."""
-    from google.protobuf.json_format import ParseError
+    from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

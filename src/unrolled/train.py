@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
     from unrolled.tracking import mirror, open_run
 
     facts = {"device": str(trainer.strategy.root_device), "precision": str(trainer.precision), "threads": threads}
-    record = RunRecord(identity, config, windows.meta, collect_facts(root, datetime.now(timezone.utc), 0.0, **facts))
+    record = RunRecord(identity, config, windows.meta, collect_facts(root, datetime.now(UTC), 0.0, **facts))
     with open_run(root, record) as live:
         learner.on_epoch = lambda row: live.log_epoch(row["epoch"], _measured(row))
         learned = training.fit(trainer, learner, data, resume)

@@ -17,7 +17,9 @@ def model_folder(root: Path, given: Mapping[str, str | None]) -> Path:
     if given["run"] is not None:
         folder = root / given["run"]
         if not (folder / "meta.json").is_file():
-            raise UserError(f"run={given['run']}: {folder} is not a model folder; `unrolled train` makes them in outputs/")
+            raise UserError(
+                f"run={given['run']}: {folder} is not a model folder; `unrolled train` makes them in outputs/"
+            )
         return folder
     task, model = required(given, "task", names(root, "task")), required(given, "model", names(root, "model"))
     cell = f"{task}-{model}-{whole_number(given, 'seed')}"

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,18 @@ OURS = {
     "profiler": "use `python -m cProfile -m unrolled.train ...`",
     "fast_dev_run": "use trainer=smoke",
     "barebones": "it would keep no weights",
+}
+
+CORES = os.cpu_count() or 1
+# What Lightning takes without a word, to train without end or to start a process for each of many devices.
+_TRAINER_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "max_epochs": (lambda value: type(value) is int and value >= 1, "a whole number, at least 1"),
+    "max_steps": (lambda value: type(value) is int and (value == -1 or value >= 1), "a whole number, at least 1, or -1"),
+    "devices": (
+        lambda value: value == "auto" or not (type(value) is int and not 1 <= value <= max(CORES, 8)),
+        f"auto or a whole number from 1 to {max(CORES, 8)}",
+    ),
+    "num_nodes": (lambda value: type(value) is int and value >= 1, "a whole number, at least 1"),
 }
 
 
@@ -92,6 +104,9 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
             raise UserError(f"trainer.{key} cannot be set: {OURS[key]}")
         if key not in known:
             raise UserError(f"unknown key in trainer: {key!r}; valid: {', '.join(sorted(known | {'threads'}))}")
+    for key, (valid, expected) in _TRAINER_RULES.items():
+        if key in options and not valid(options[key]):
+            raise UserError(f"trainer.{key}={options[key]!r}: expected {expected}")
     usable = sorted(name for name in AcceleratorRegistry if AcceleratorRegistry[name]["accelerator"].is_available())
     accelerator = options.get("accelerator", "auto")
     if accelerator not in ("auto", *usable) and not (accelerator == "gpu" and {"cuda", "mps"} & set(usable)):
@@ -172,7 +187,7 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
         UserError: training diverged.
     """
     last = resume / "last.ckpt"
-    started, clock = datetime.now(timezone.utc), time.monotonic()
+    started, clock = datetime.now(UTC), time.monotonic()
     trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt

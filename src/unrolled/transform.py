@@ -5,7 +5,7 @@ same way as its points, because every transform is increasing.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,9 @@ def fit(name: str, train: NDArray[np.float64]) -> dict[str, Any]:
         # A return's mean is too small to estimate: the network predicts around zero, which is persistence.
         mean, scale = (0.0 if name == "log_return" else float(target.mean())), float(target.std())
     scales = [scale, *others.std(axis=0).tolist()]
-    for column, value in enumerate(scales):
-        if not value > 0:
+    sizes = [np.abs(target).max(), *np.abs(others).max(axis=0).tolist()]
+    for column, (value, size) in enumerate(zip(scales, sizes, strict=True)):
+        if not value > 1e-12 * size:  # what rounding leaves of a column that never changes
             raise UserError(
                 f"column {column} of the training rows never changes, so it cannot be scaled; leave it out or check the file"
             )
@@ -75,16 +76,16 @@ def features(params: Params, series: NDArray[np.float64]) -> NDArray[np.float32]
 def target(params: Params, value: Array, anchor: Array) -> Array:
     """Return ``value`` (physical units) as the network is to predict it; ``anchor`` is the last known raw value."""
     if params["name"] == "log_return":
-        return _log(value / anchor) / params["scale"]
-    return (value - params["mean"]) / params["scale"]
+        return cast(Array, _log(value / anchor) / params["scale"])
+    return cast(Array, (value - params["mean"]) / params["scale"])
 
 
 def inverse(params: Params, prediction: Array, anchor: Array) -> Array:
     """Return a prediction, a point or a quantile, in physical units: the inverse of ``target``."""
     if params["name"] == "log_return":
         scaled = prediction * params["scale"]
-        return anchor * (np.exp(scaled) if isinstance(scaled, np.ndarray) else scaled.exp())
-    return prediction * params["scale"] + params["mean"]
+        return cast(Array, anchor * (np.exp(scaled) if isinstance(scaled, np.ndarray) else scaled.exp()))
+    return cast(Array, prediction * params["scale"] + params["mean"])
 
 
 def _log_returns(prices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -96,5 +97,5 @@ def _log_returns(prices: NDArray[np.float64]) -> NDArray[np.float64]:
     return returns
 
 
-def _log(values: Array) -> Array:
+def _log(values: Any) -> Any:
     return np.log(values) if isinstance(values, np.ndarray) else values.log()

@@ -32,7 +32,9 @@ def make_windows(
     arrays: dict[str, NDArray[Any]]
     if isinstance(data, Series):
         if name is None:
-            raise UserError(f"{about['task']}: window.transform is null, but a series needs level, log_return or min_max")
+            raise UserError(
+                f"{about['task']}: window.transform is null, but a series needs level, log_return or min_max"
+            )
         splits = {**splits, "train": _first_whole_window(splits["train"], about["context"], name)}
         _check_lengths(splits, about)
         meta = _series_meta(data, splits, name)

@@ -65,7 +65,5 @@ def open_windows(folder: Path) -> WindowSet:
         raise UserError(f"there are no windows in {folder}; make them with: dvc repro window@{folder.name}")
     meta = json.loads(path.read_text())
     # "c": private copy-on-write pages, because torch warns about memory that it may not write.
-    arrays = {
-        name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS[meta["kind"]]
-    }
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS[meta["kind"]]}
     return WindowSet(meta, arrays)

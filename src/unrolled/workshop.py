@@ -90,7 +90,9 @@ def run_dvc(root: Path, *targets: str) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], cwd=root, env=environment)
     if done.returncode:
-        raise UserError(f"`dvc repro {' '.join(targets)}` stopped; its own message is above; run `make run` again after mending")
+        raise UserError(
+            f"`dvc repro {' '.join(targets)}` stopped; its own message is above; run `make run` again after mending"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Causal convolutions with doubling dilation and residual connections, a temporal convolutional network.
 
     y^0_t = P x_t,    y^l_t = y^{l-1}_t + relu(b^l + sum_{i=0}^{k-1} W^l_i y^{l-1}_{t - i d_l}),    d_l = 2^{l-1}
+    h_t = Q y^L_t
 
 Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and recurrent networks for sequence modeling",
 arXiv:1803.01271 (2018); the dilations are WaveNet's (van den Oord et al. 2016).
@@ -27,6 +28,7 @@ class Encoder(nn.Module):
         input_dropout: float,
         dropout: float,
         output_dropout: float,
+        filters: int = 64,
         kernel_size: int = 5,
         levels: int | None = None,
     ) -> None:
@@ -35,11 +37,12 @@ class Encoder(nn.Module):
         Args:
             in_features: features per step.
             context: steps of a window of the data.
-            hidden_size: filters per level.
+            hidden_size: outputs per step.
             num_layers: how often the whole pyramid of levels is stacked.
             input_dropout: on the inputs.
             dropout: after each level.
             output_dropout: on the outputs.
+            filters: per level.
             kernel_size: inputs that a filter sees.
             levels: dilations 1, 2, 4 ...; None: as many as it takes to see the whole context.
         """
@@ -51,18 +54,18 @@ class Encoder(nn.Module):
         self.out_features = hidden_size
         self.input_dropout, self.output_dropout = nn.Dropout(input_dropout), nn.Dropout(output_dropout)
         self.dropout = nn.Dropout(dropout)
-        self.lift = nn.Linear(in_features, hidden_size)
-        self.convs = nn.ModuleList(CausalConv(hidden_size, hidden_size, kernel_size, d) for d in dilations)
+        self.lift, self.readout = nn.Linear(in_features, filters), nn.Linear(filters, hidden_size)
+        self.convs = nn.ModuleList(CausalConv(filters, filters, kernel_size, d) for d in dilations)
 
     def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
         """Return (batch, time, hidden_size) and the state, each level's last inputs; see ``RecurrentEncoder.forward``."""
-        hidden = self.lift(self.input_dropout(x)).transpose(1, 2)  # (batch, hidden, time)
+        hidden = self.lift(self.input_dropout(x)).transpose(1, 2)  # (batch, filters, time)
         states = []
         for level, conv in enumerate(self.convs):
             change, left = conv(hidden, None if state is None else state[level])
             hidden = hidden + self.dropout(torch.relu(change))
             states.append(left)
-        return masked(self.output_dropout(hidden.transpose(1, 2)), lengths), tuple(states)
+        return masked(self.output_dropout(self.readout(hidden.transpose(1, 2))), lengths), tuple(states)
 
 
 def _levels(context: int, kernel_size: int) -> int:

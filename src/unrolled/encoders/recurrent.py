@@ -1,5 +1,6 @@
 """What the recurrent encoders share: dropout, orthogonal start, state, and sequences of different lengths."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ class RecurrentEncoder(nn.Module):
 
     def __init__(
         self,
-        layer: type[nn.RNNBase],
+        layer: Callable[..., nn.RNNBase],
         in_features: int,
         *,
         hidden_size: int,
@@ -54,7 +55,7 @@ class RecurrentEncoder(nn.Module):
         if orthogonal:
             for name, weight in self.layer.named_parameters():
                 if "weight_hh" in name:
-                    for gate in weight.data.split(hidden_size):
+                    for gate in weight.data.chunk(weight.shape[0] // hidden_size):
                         nn.init.orthogonal_(gate)
 
     def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:

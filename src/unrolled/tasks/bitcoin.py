@@ -12,7 +12,10 @@ from unrolled.rawfile import RawFile
 from unrolled.splits import checked, row_of, share
 
 LICENCE = "not stated by the publisher of the file; CoinDesk's price index, for study only"
-ATTRIBUTION = "CoinDesk Bitcoin Price Index, as kept in Daniel Bourke's TensorFlow course (github.com/mrdbourke/tensorflow-deep-learning)"
+ATTRIBUTION = (
+    "CoinDesk Bitcoin Price Index, as kept in Daniel Bourke's TensorFlow course "
+    "(github.com/mrdbourke/tensorflow-deep-learning)"
+)
 NAME = "BTC_USD_2013-10-01_2021-05-18-CoinDesk.csv"
 FILES = (
     RawFile(

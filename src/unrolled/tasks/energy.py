@@ -10,7 +10,9 @@ from unrolled.dataset import Series
 from unrolled.rawfile import RawFile
 from unrolled.splits import split_at_dates
 
-LICENCE = "Open Power System Data asks for attribution; its primary sources' terms apply (see the package's documentation)"
+LICENCE = (
+    "Open Power System Data asks for attribution; its primary sources' terms apply (see the package's documentation)"
+)
 ATTRIBUTION = (
     "Open Power System Data, Data Package Time series (open-power-system-data.org), primary data from ENTSO-E and the German "
     "transmission operators; daily sums by Jennifer Walker (github.com/jenfly/opsd)"

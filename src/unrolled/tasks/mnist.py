@@ -12,7 +12,9 @@ from unrolled.rawfile import RawFile
 from unrolled.splits import checked, share
 
 LICENCE = "stated by mirrors as CC BY-SA 3.0; the original page states none"
-ATTRIBUTION = "Yann LeCun, Corinna Cortes and Christopher J.C. Burges, the MNIST database of handwritten digits, from NIST data"
+ATTRIBUTION = (
+    "Yann LeCun, Corinna Cortes and Christopher J.C. Burges, the MNIST database of handwritten digits, from NIST data"
+)
 SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -46,9 +48,13 @@ def read(folder: Path) -> Examples:
         pictures = read_idx(folder / f"{part}-images-idx3-ubyte", dimensions=3)
         digits = read_idx(folder / f"{part}-labels-idx1-ubyte", dimensions=1)
         if pictures.shape[1:] != (SIDE, SIDE):
-            raise UserError(f"{part}-images-idx3-ubyte has images of {pictures.shape[1:]}, but expected {SIDE} x {SIDE}")
+            raise UserError(
+                f"{part}-images-idx3-ubyte has images of {pictures.shape[1:]}, but expected {SIDE} x {SIDE}"
+            )
         if len(pictures) != len(digits):
-            raise UserError(f"{part}: {len(pictures)} images, but {len(digits)} labels; expected equally many; fetch again")
+            raise UserError(
+                f"{part}: {len(pictures)} images, but {len(digits)} labels; expected equally many; fetch again"
+            )
         if len(digits) and digits.max() >= CLASSES:
             raise UserError(f"{part}-labels-idx1-ubyte has the label {digits.max()}, but expected 0 to {CLASSES - 1}")
         images.append(pictures)
@@ -66,7 +72,9 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     header = 4 + 4 * dimensions
     magic = bytes([0, 0, 8, dimensions])
     if len(content) < header or content[:4] != magic:
-        raise UserError(f"{path.name} starts with {content[:4]!r}, but an IDX file of bytes in {dimensions} dimensions with {magic!r}")
+        raise UserError(
+            f"{path.name} starts with {content[:4]!r}, but an IDX file of bytes in {dimensions} dimensions with {magic!r}"
+        )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     claimed = header + int(np.prod([int(size) for size in shape], dtype=object))
     if claimed != len(content):

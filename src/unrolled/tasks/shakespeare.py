@@ -56,35 +56,39 @@ def split(data: Text, validation_fraction: float, test_fraction: float) -> dict[
     return {"train": (validation, test), "validation": (0, validation), "test": (test, size)}
 
 
-NOUNS = "king queen love night day sword crown heart blood friend father son brother lady lord duke ghost moon sea storm".split()
-VERBS = "love fear know follow serve kill see hear trust leave meet praise curse seek find keep".split()
-ADJECTIVES = "sweet noble false gentle bloody fair cold proud honest weary quick jealous vain yonder".split()
-SPEAKERS = "ROMEO JULIET HAMLET MACBETH VIOLA BRUTUS ZOE QUINCE XAVIER PORTIA".split()
+WORDS = {
+    "noun": "king queen love night day sword crown heart blood friend father son lady lord duke ghost moon sea storm",
+    "verb": "love fear know follow serve kill see hear trust leave meet praise curse seek find keep",
+    "adjective": "sweet noble false gentle bloody fair cold proud honest weary quick jealous vain yonder",
+    "speaker": "ROMEO JULIET HAMLET MACBETH VIOLA BRUTUS ZOE QUINCE XAVIER PORTIA",
+    "end": ". ! :",
+}
 
 
 def stand_in(folder: Path) -> None:
-    """Write generated dialogue in the real file's form, NAME and colon, speech, empty line: about 200,000 characters."""
+    """Write generated dialogue in the real file's form (NAME, colon, speech, empty line): about 200,000 characters."""
     rng = np.random.default_rng(1564)
 
-    def pick(words: list[str]) -> str:
+    def pick(kind: str) -> str:
         # Frequent and rare words, as in real text.
+        words = WORDS[kind].split()
         return words[min(int(rng.exponential(len(words) / 4)), len(words) - 1)]
 
     def sentence() -> str:
         forms = (
-            f"I {pick(VERBS)} the {pick(ADJECTIVES)} {pick(NOUNS)}, and thou dost {pick(VERBS)} it not",
-            f"what, shall the {pick(NOUNS)} {pick(VERBS)} thy {pick(NOUNS)}",
-            f"come, {pick(ADJECTIVES)} {pick(NOUNS)}; {pick(VERBS)} me and {pick(VERBS)} my {pick(NOUNS)}",
-            f"thy {pick(NOUNS)} is a {pick(ADJECTIVES)} {pick(NOUNS)}",
+            f"I {pick('verb')} the {pick('adjective')} {pick('noun')}, and thou dost {pick('verb')} it not",
+            f"what, shall the {pick('noun')} {pick('verb')} thy {pick('noun')}",
+            f"come, {pick('adjective')} {pick('noun')}; {pick('verb')} me and {pick('verb')} my {pick('noun')}",
+            f"thy {pick('noun')} is a {pick('adjective')} {pick('noun')}",
         )
         number = int(rng.integers(len(forms)))
-        text = forms[number] + ("?" if number == 1 else pick([".", "!", ":"]))
+        text = forms[number] + ("?" if number == 1 else pick("end"))
         return text[0].upper() + text[1:]
 
     parts: list[str] = []
     size = 0
     while size < 200_000:
         lines = "\n".join(sentence() for _ in range(int(rng.integers(1, 5))))
-        parts.append(f"{pick(SPEAKERS)}:\n{lines}\n\n")
+        parts.append(f"{pick('speaker')}:\n{lines}\n\n")
         size += len(parts[-1])
     (folder / NAME).write_text("".join(parts), encoding="utf-8", newline="\n")
