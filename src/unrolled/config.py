@@ -199,7 +199,11 @@ RULES: dict[str, dict[str, Rule]] = {
 }
 
 
-_EXAMPLES = {"encoder": "encoder.hidden_size=64", "split": "split.test=2016-01-01", "trainer": "trainer.accelerator=cpu"}
+_EXAMPLES = {
+    "encoder": "encoder.hidden_size=64",
+    "split": "split.test=2016-01-01",
+    "trainer": "trainer.accelerator=cpu",
+}
 
 
 def check_values(config: Config) -> None:
@@ -208,12 +212,14 @@ def check_values(config: Config) -> None:
     Raises:
         UserError: names the key, the value, and what was expected.
     """
-    if type(config["seed"]) is not int or config["seed"] < 0:
-        raise UserError(f"seed={config['seed']!r}: expected a whole number, at least 0")
+    if type(config["seed"]) is not int or not 0 <= config["seed"] < 2**32:
+        raise UserError(f"seed={config['seed']!r}: expected a whole number, at least 0 and below 2^32")
     for section in ("encoder", "split", "trainer"):
         if not isinstance(config.get(section, {}), dict):
-            raise UserError(f"{section}={config[section]!r}: expected keys, such as {_EXAMPLES[section]}; to choose one of "
-                "the files of conf/, write model=NAME, task=NAME or trainer=NAME")
+            raise UserError(
+                f"{section}={config[section]!r}: expected keys, such as {_EXAMPLES[section]}; to choose one of "
+                "the files of conf/, write model=NAME, task=NAME or trainer=NAME"
+            )
     for section, rules in RULES.items():
         values = config.get(section)
         if values is None:

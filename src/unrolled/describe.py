@@ -44,7 +44,7 @@ def describe(model: SequenceModel, batch: Batch, config: Mapping[str, Any], meta
         lines += [
             "",
             f"Why {steps} steps in give {steps} outputs a filter: a filter of {first.kernel_size} inputs fits into {steps} "
-            f"steps only {steps - first.reach} times, so {first.reach} zeros are put before the first step, on the left only: "
+            f"steps {_times(steps - first.reach)}, so {first.reach} zeros are put before the first step, on the left only: "
             f"{steps} + {first.reach} - {first.kernel_size} + 1 = {steps}. Padding on the right would show a filter the future.",
         ]
     sees = model.encoder.receptive_field
@@ -54,6 +54,10 @@ def describe(model: SequenceModel, batch: Batch, config: Mapping[str, Any], meta
         f"An output sees {reach}{'' if model.encoder.causal else ', and all steps after it: it is not causal'}.",
     ]
     return "\n".join(lines)
+
+
+def _times(count: int) -> str:
+    return f"only {count} time{'' if count == 1 else 's'}" if count > 0 else "not even once"
 
 
 def in_words(tensor: Tensor) -> str:

@@ -53,9 +53,9 @@ def generate(
 
 def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:
     """Return one token drawn from ``logits`` (vocabulary,); see ``generate``."""
-    if temperature == 0:
+    if temperature < 1e-6:  # indistinguishable from 0, and float32 cannot divide by much less
         return logits.argmax()
-    # Subtracting the largest first keeps a temperature near 0 finite.
+    # Subtracting the largest first keeps a low temperature finite.
     scaled = (logits - logits.max()) / temperature
     if 0 < top_k < len(scaled):
         scaled = scaled.masked_fill(scaled < scaled.topk(top_k).values[-1], -torch.inf)

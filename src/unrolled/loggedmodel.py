@@ -22,7 +22,7 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
     with warnings.catch_warnings():
         # MLflow 3.17 complains of its own type hints while it is imported.
         warnings.filterwarnings("ignore", ".*type hint", UserWarning)
-        from mlflow import pyfunc
+        from mlflow.pyfunc import save_model
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
@@ -37,7 +37,7 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / NAME
-        pyfunc.save_model(
+        save_model(
             folder,
             mlflow_model=Model(
                 artifact_path=logged.artifact_location,

@@ -38,16 +38,28 @@ OURS = {
     "profiler": "use `python -m cProfile -m unrolled.train ...`",
     "fast_dev_run": "use trainer=smoke",
     "barebones": "it would keep no weights",
+    "check_val_every_n_epoch": "the best epoch is chosen among all",
+    "val_check_interval": "validation comes after each epoch, where text streams end",
+    "overfit_batches": "use trainer.limit_train_batches",
 }
 
 CORES = os.cpu_count() or 1
 # What Lightning takes without a word, to train without end or to start a process for each of many devices.
 _TRAINER_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_epochs": (lambda value: type(value) is int and value >= 1, "a whole number, at least 1"),
-    "max_steps": (lambda value: type(value) is int and (value == -1 or value >= 1), "a whole number, at least 1, or -1"),
+    "max_steps": (
+        lambda value: type(value) is int and (value == -1 or value >= 1),
+        "a whole number, at least 1, or -1",
+    ),
     "devices": (
         lambda value: value == "auto" or not (type(value) is int and not 1 <= value <= max(CORES, 8)),
         f"auto or a whole number from 1 to {max(CORES, 8)}",
+    ),
+    "accumulate_grad_batches": (lambda value: type(value) is int and value >= 1, "a whole number, at least 1"),
+    "deterministic": (lambda value: value in (True, False, "warn"), "true, false or warn"),
+    "limit_val_batches": (
+        lambda value: (type(value) is int and value >= 1) or (type(value) is float and 0 < value <= 1),
+        "a whole number of batches, at least 1, or a share above 0",
     ),
     "num_nodes": (lambda value: type(value) is int and value >= 1, "a whole number, at least 1"),
 }
@@ -77,7 +89,6 @@ def prepare_machine(threads: int, seed: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # Batches are slices of tensors in memory: worker processes would only add copies.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # The schedule is stepped by Lightning after the optimizer; a resumed run trips torch's check of the order.
@@ -111,6 +122,8 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
     accelerator = options.get("accelerator", "auto")
     if accelerator not in ("auto", *usable) and not (accelerator == "gpu" and {"cuda", "mps"} & set(usable)):
         raise UserError(f"trainer.accelerator={accelerator!r}: this machine has {', '.join(usable)}; or use auto")
+    # Lightning's tips and its list of devices; what it warns of still shows.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     defaults = {"max_epochs": config["training"]["epochs"], "default_root_dir": os.devnull}
     try:
         trainer = pl.Trainer(

@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"unknown option {flags[0]!r}; valid: -m, --multirun, --help, and key=value overrides")
         several = len(overrides) < len(arguments)
         runs = expand_sweep(overrides) if several else [overrides]
-        for run in runs:
-            check(compose_config(run, root), root)
+        for config in [compose_config(run, root) for run in runs]:
+            check(config, root)
         if several:
             sweep(overrides, root, lambda run: train_one(compose_config(run, root), root))
         else:
