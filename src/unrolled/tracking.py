@@ -198,7 +198,7 @@ def _log_scores(client: Any, found: Any, run: TrainedRun) -> None:
 
     values = {key: run.meta[key] for key in ("best_validation_loss", "best_epoch", "parameters", "steps")}
     for key, value in run.scores.items():
-        values[key if key in values or key.startswith("validation_") else f"test/{key}"] = value
+        values[key if key in values else _score_name(key)] = value
     # Now, not then: of two values at one step MLflow shows the later one.
     now, known = round(time.time() * 1000), found.data.metrics
     numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}

@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.accelerators import AcceleratorRegistry, CPUAccelerator
+from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 
 from unrolled.config import Config
@@ -95,6 +95,8 @@ def prepare_machine(threads: int, seed: int) -> None:
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step\\(\\).*")
     # Lightning 2.6 on torch 2.13; nothing that a user could do about it.
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+    # It is not empty when a killed run goes on from it.
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     # Forty-two steps are an epoch of the energy task; nothing is logged through a Lightning logger.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
 
@@ -122,6 +124,11 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
     accelerator = options.get("accelerator", "auto")
     if accelerator not in ("auto", *usable) and not (accelerator == "gpu" and {"cuda", "mps"} & set(usable)):
         raise UserError(f"trainer.accelerator={accelerator!r}: this machine has {', '.join(usable)}; or use auto")
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and usable == ["cpu"])
+    if on_cpu and str(options.get("precision")).startswith("16"):
+        raise UserError(
+            f"trainer.precision={options['precision']!r} needs a GPU; on this CPU use 32-true or bf16-mixed"
+        )
     # Lightning's tips and its list of devices; what it warns of still shows.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     defaults = {"max_epochs": config["training"]["epochs"], "default_root_dir": os.devnull}
@@ -143,8 +150,6 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
 
 
 def _check_precision(trainer: pl.Trainer, asked: str) -> None:
-    if isinstance(trainer.accelerator, CPUAccelerator) and asked.startswith("16"):
-        raise UserError(f"trainer.precision={asked!r} needs a GPU; on this CPU use 32-true or bf16-mixed")
     on_cuda = trainer.strategy.root_device.type == "cuda"
     if on_cuda and asked.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(f"trainer.precision={asked!r}: {torch.cuda.get_device_name()} has no bfloat16; use 32-true")
@@ -171,7 +176,6 @@ def assemble(
     """
     training = config["training"]
     parts: list[Callback] = [
-        TimedProgressBar(f"train {config['task']}-{config['model']}-{config['seed']}"),
         ModelCheckpoint(
             dirpath=resume,
             filename="best",
@@ -181,6 +185,8 @@ def assemble(
             enable_version_counter=False,
         ),
     ]
+    if config["trainer"].get("enable_progress_bar", True):
+        parts.append(TimedProgressBar(f"train {config['task']}-{config['model']}-{config['seed']}"))
     if training["early_stopping"]:
         parts.append(EarlyStopping("validation_loss", patience=training["early_stopping"]))
     if training["averaging"]:

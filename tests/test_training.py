@@ -1,0 +1,197 @@
+"""Training: what decides its bits, what stops it, and what it refuses before it starts."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from conftest import ROOT
+from windowsets import series_windows, text_windows
+
+from unrolled.config import compose_config
+from unrolled.errors import UserError
+from unrolled.learners.supervised import EpochRow, detached, rate_factor
+from unrolled.model import SequenceModel, build
+from unrolled.training import OURS, Learned, assemble, fit, make_trainer, prepare_machine
+from unrolled.windowset import WindowSet
+
+
+def _config(task: str = "energy", **training: Any) -> dict[str, Any]:
+    config = compose_config([f"task={task}", "model=gru", "trainer=cpu", "encoder.hidden_size=8"], ROOT)
+    config["head"]["skip"] = 0
+    config["trainer"]["enable_progress_bar"] = False
+    config["training"] |= {"batch_size": 8, "epochs": 4} | training
+    return config
+
+
+def _train(
+    config: dict[str, Any], windows: WindowSet, resume: Path, on_epoch: Any = None
+) -> tuple[SequenceModel, Learned]:
+    prepare_machine(1, config["seed"])
+    model = build(config, windows.meta)
+    return model, fit(*assemble(config, windows, model, resume, on_epoch), resume)
+
+
+def _same(one: SequenceModel, other: SequenceModel) -> bool:
+    weights = other.state_dict()
+    return all(torch.equal(tensor, weights[name]) for name, tensor in one.state_dict().items())
+
+
+class _Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("task", ["energy", "shakespeare"])
+@pytest.mark.parametrize("averaging", [None, 0.9])
+def test_a_killed_training_goes_on_to_the_same_bits(task: str, averaging: float | None, tmp_path: Path) -> None:
+    windows = series_windows() if task == "energy" else text_windows()
+    config = _config(task, averaging=averaging)
+    config["encoder"] |= {"output_dropout": 0.3}
+    whole, learned = _train(config, windows, tmp_path / "whole")
+
+    def kill(row: EpochRow) -> None:
+        if row["epoch"] == 2:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        _train(config, windows, tmp_path / "killed", kill)
+    resumed, again = _train(config, windows, tmp_path / "killed")
+    assert _same(whole, resumed)
+    assert again.history == learned.history
+    assert [row["epoch"] for row in again.history] == [0, 1, 2, 3]
+
+
+def test_two_trainings_give_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+    config, windows = _config(), series_windows()
+    one, _ = _train(config, windows, tmp_path / "one")
+    two, _ = _train(config, windows, tmp_path / "two")
+    other, _ = _train(config | {"seed": 1}, windows, tmp_path / "other")
+    assert _same(one, two)
+    assert not _same(one, other)
+
+
+def test_the_weights_kept_are_the_best_epochs(tmp_path: Path) -> None:
+    windows = series_windows()
+    config = _config(epochs=50, learning_rate=0.3, schedule="constant", early_stopping=2)
+    model, learned = _train(config, windows, tmp_path)
+    best = min(learned.history, key=lambda row: row["validation_loss"])
+    assert best["epoch"] == learned.history[-1]["epoch"] - 2
+    assert learned.best == best
+    _, _, data = assemble(config, windows, model, tmp_path)
+    batches = list(data.val_dataloader())
+    losses = [model.eval().loss(batch)[0].item() * len(batch.target) for batch in batches]
+    assert sum(losses) / sum(len(batch.target) for batch in batches) == pytest.approx(best["validation_loss"], rel=1e-5)
+
+
+def test_averaged_weights_are_what_is_validated_and_kept(tmp_path: Path) -> None:
+    plain, _ = _train(_config(), series_windows(), tmp_path / "plain")
+    averaged, learned = _train(_config(averaging=0.99), series_windows(), tmp_path / "averaged")
+    prepare_machine(1, 0)
+    start = build(_config(), series_windows().meta)
+
+    def moved(model: SequenceModel) -> float:
+        ends = zip(model.parameters(), start.parameters(), strict=True)
+        return sum((a - b).abs().sum().item() for a, b in ends)
+
+    assert 0 < moved(averaged) < 0.9 * moved(plain), "an average lags behind"
+    assert learned.best["validation_loss"] == min(row["validation_loss"] for row in learned.history)
+
+
+def test_early_stopping_stops_where_validation_no_longer_improves(tmp_path: Path) -> None:
+    config = _config(epochs=50, learning_rate=0.3, schedule="constant", early_stopping=2)
+    _, learned = _train(config, series_windows(), tmp_path)
+    losses = [row["validation_loss"] for row in learned.history]
+    assert len(losses) < 50
+    assert losses.index(min(losses)) == len(losses) - 3, "two epochs of patience after the best"
+
+
+def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"loss became .* lower training.learning_rate \(1e\+30\)"):
+        _train(_config(learning_rate=1e30), series_windows(), tmp_path)
+
+
+def test_it_trains_on_whatever_this_machine_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = _config(epochs=15, learning_rate=0.01)
+    config["trainer"] |= {"accelerator": "auto", "deterministic": "warn"}
+    _, learned = _train(config, series_windows(), tmp_path)
+    with capsys.disabled():
+        print(f" [trained on {learned.device}, {learned.precision}] ", end="")
+    assert learned.history[-1]["validation_loss"] < 0.7 * learned.history[0]["validation_loss"]
+
+
+def test_bfloat16_trains_and_keeps_float32_weights(tmp_path: Path) -> None:
+    config = _config()
+    config["trainer"]["precision"] = "bf16-mixed"
+    model, learned = _train(config, series_windows(), tmp_path)
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+    assert learned.history[-1]["train_loss"] < learned.history[0]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("max_epochs", -5, "expected a whole number, at least 1"),
+        ("max_epochs", "many", "expected a whole number, at least 1"),
+        ("devices", 0, "expected auto or a whole number"),
+        ("devices", 100_000, "expected auto or a whole number"),
+        ("accumulate_grad_batches", 0, "expected a whole number, at least 1"),
+        ("limit_val_batches", 0, "expected a whole number of batches"),
+        ("deterministic", "maybe", "expected true, false or warn"),
+        ("accelerator", "abacus", "this machine has"),
+        ("precision", 17, "Precision 17 is invalid"),
+        ("strategy", "nonsense", "nonsense"),
+        ("max_time", "soon", "DD:HH:MM:SS"),
+        ("max_epoch", 3, "unknown key in trainer: 'max_epoch'; valid: accelerator"),
+        *((key, 1, why) for key, why in OURS.items()),
+    ],
+)
+def test_the_trainer_is_refused_what_it_cannot_do(key: str, value: Any, told: str) -> None:
+    config = _config()
+    config["trainer"][key] = value
+    with pytest.raises(UserError) as refused:
+        make_trainer(config, [])
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="this machine has a GPU")
+def test_what_needs_a_gpu_is_refused_without_one() -> None:
+    for name in ("gpu", "mps"):
+        with pytest.raises(UserError, match="this machine has cpu; or use auto"):
+            make_trainer(compose_config(["task=energy", "model=gru", f"trainer={name}"], ROOT), [])
+    config = _config()
+    config["trainer"]["precision"] = "16-mixed"
+    with pytest.raises(UserError, match="needs a GPU; on this CPU use 32-true"):
+        make_trainer(config, [])
+
+
+def test_any_scalar_argument_of_the_trainer_can_be_given() -> None:
+    asked = ["task=energy", "model=gru", "trainer=cpu", "trainer.max_steps=7", "trainer.limit_train_batches=0.5"]
+    trainer: pl.Trainer = make_trainer(compose_config(asked, ROOT), [])
+    assert (trainer.max_steps, trainer.limit_train_batches) == (7, 0.5)
+
+
+@pytest.mark.parametrize("threads", [0, 1.5, "two"])
+def test_threads_are_a_count(threads: Any) -> None:
+    with pytest.raises(UserError, match=r"trainer.threads=.*: expected a whole number, at least 1"):
+        prepare_machine(threads, 0)
+
+
+def test_schedules() -> None:
+    assert rate_factor(50, 100, "constant", 0) == 1
+    assert rate_factor(0, 100, "constant", 9) == pytest.approx(0.1)
+    assert rate_factor(100, 100, "cosine", 0) == pytest.approx(0.02)
+    assert rate_factor(50, 100, "cosine", 0) == pytest.approx(0.51)
+    assert rate_factor(0, 100, "one_cycle", 0) == pytest.approx(0.04)
+    assert rate_factor(30, 100, "one_cycle", 0) == pytest.approx(1)
+    assert rate_factor(100, 100, "one_cycle", 0) == pytest.approx(0.0004)
+
+
+def test_a_carried_state_carries_no_graph() -> None:
+    state = (torch.ones(2, requires_grad=True) * 2, (torch.ones(1, requires_grad=True) * 3,))
+    cut = detached(copy.copy(state))
+    assert not cut[0].requires_grad
+    assert not cut[1][0].requires_grad
+    assert detached(None) is None
