@@ -123,6 +123,9 @@ def _progress(name: str, most: int) -> Any:
     from tqdm import tqdm
 
     class CappedBar(tqdm):  # type: ignore[type-arg]
+        def __bool__(self) -> bool:
+            return True  # a bar whose total is unknown is false to pooch, which would then not drive it
+
         def update(self, n: float | None = 1) -> bool | None:
             done = super().update(n)
             if self.n > most:
@@ -214,7 +217,10 @@ def unavailable(module: ModuleType, folder: Path, mirror: str | None) -> str | N
             try:
                 with requests.get(place, stream=True, timeout=5) as answer:
                     answer.raise_for_status()
-                break
+                    start = next(answer.iter_content(64), b"")
+                if not _is_page(start.lstrip()[:15].lower()):
+                    break
+                reasons.append(f"{place.split('/')[2]} (a web page)")
             except requests.RequestException as error:
                 reasons.append(f"{place.split('/')[2]} ({type(error).__name__})")
         else:

@@ -1,0 +1,218 @@
+"""Fetching: whatever the address serves, what lands is the pinned content or nothing."""
+
+import gzip
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from unrolled import fetch as fetching
+from unrolled.errors import UserError
+from unrolled.fetch import fetch, fetch_file, plan_attempts, sha256_of, unavailable
+from unrolled.rawfile import RawFile
+
+CONTENT = b"Date,Consumption\n" + b"2006-01-01,1069.184\n" * 500
+PAGE = b"<!DOCTYPE html><html><body>rate limit exceeded</body></html>"
+Served = dict[str, tuple[int, bytes]]
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
+
+
+class _Handler(BaseHTTPRequestHandler):
+    served: Served
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        status, body = self.served.get(self.path, (404, PAGE))
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", body.decode())
+        elif not self.path.startswith("/endless"):
+            # A connection that breaks off promised more than it sends.
+            self.send_header("Content-Length", str(len(body) + (100 if "truncated" in self.path else 0)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Served, list[str]]]:
+    """An address, what it serves by path, and what it was asked for."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(fetching, "SECONDS", 5)
+    handler = type("Handler", (_Handler,), {"served": {}, "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", handler.served, handler.asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _file(*addresses: str, packed: bool = False, content: bytes = CONTENT) -> RawFile:
+    return RawFile(
+        name="days.csv",
+        sha256=hashlib.sha256(content).hexdigest(),
+        addresses=addresses,
+        mirror_path="energy/days.csv" + (".gz" if packed else ""),
+        max_bytes=50_000,
+        max_unpacked_bytes=100_000,
+        packed="gzip" if packed else None,
+    )
+
+
+def _only(folder: Path) -> bytes:
+    (found,) = folder.iterdir()
+    return found.read_bytes()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_good_address_gives_the_file(host, tmp_path: Path, packed: bool) -> None:
+    address, served, _ = host
+    served["/days"] = (200, gzip.compress(CONTENT) if packed else CONTENT)
+    fetch_file(_file(f"{address}/days", packed=packed), tmp_path, None)
+    assert _only(tmp_path) == CONTENT
+
+
+BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "missing": (lambda content: content, "404"),
+    "truncated": (lambda content: content[:-9], "IncompleteRead"),
+    "cut": (lambda content: content[:-9], "bytes with another sha256"),
+    "corrupted": (lambda content: b"d" + content[1:], "bytes with another sha256"),
+    "page": (lambda content: PAGE, "a web page instead of the data"),
+    "empty": (lambda content: b"", "0 bytes with another sha256"),
+    "large": (lambda content: bytes(60_000), "60,000 bytes, more than the 50,000 expected at most"),
+    "endless": (lambda content: bytes(3_000_000), "more than the 50,000 bytes expected at most"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_address_is_left_for_the_next_one(host, tmp_path: Path, kind: str) -> None:
+    address, served, asked = host
+    bend, _ = BAD[kind]
+    if kind != "missing":
+        served[f"/{kind}"] = (200, bend(CONTENT))
+    served["/good"] = (200, CONTENT)
+    fetch_file(_file(f"{address}/{kind}", f"{address}/good"), tmp_path, None)
+    assert _only(tmp_path) == CONTENT
+    assert asked[0] == f"/{kind}"
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_without_a_good_address_it_says_what_each_one_served(host, tmp_path: Path, kind: str) -> None:
+    address, served, _ = host
+    bend, told = BAD[kind]
+    if kind != "missing":
+        served[f"/{kind}"] = (200, bend(CONTENT))
+    with pytest.raises(UserError) as refused:
+        fetch_file(_file(f"{address}/{kind}"), tmp_path, None)
+    assert told in str(refused.value)
+    assert "set UNROLLED_MIRROR" in str(refused.value)
+    assert "`data: stand-in`" in str(refused.value)
+    assert list(tmp_path.iterdir()) == [], "nothing half stays"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (gzip.compress(CONTENT)[:-20], "a damaged gzip file"),
+        (PAGE, "a web page instead of the data"),
+        (gzip.compress(CONTENT + b"x"), "bytes with another sha256"),
+        (gzip.compress(bytes(5_000_000)), "unpacks to more than the 100,000 bytes"),
+    ],
+)
+def test_a_packed_file_is_unpacked_with_care(host, tmp_path: Path, body: bytes, told: str) -> None:
+    address, served, _ = host
+    served["/days"] = (200, body)
+    with pytest.raises(UserError) as refused:
+        fetch_file(_file(f"{address}/days", packed=True), tmp_path, None)
+    assert told in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_not_fetched_again_and_a_damaged_one_is(host, tmp_path: Path) -> None:
+    address, served, asked = host
+    served["/days"] = (200, CONTENT)
+    target = tmp_path / "days.csv"
+    target.write_bytes(CONTENT)
+    fetch_file(_file(f"{address}/days"), tmp_path, None)
+    assert asked == []
+    target.write_bytes(b"damaged")
+    fetch_file(_file(f"{address}/days"), tmp_path, None)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_failed_fetch_leaves_the_earlier_file(tmp_path: Path) -> None:
+    (tmp_path / "days.csv").write_bytes(b"last year's")
+    with pytest.raises(UserError, match="ConnectionError"):
+        fetch_file(_file(NOWHERE), tmp_path, None)
+    assert _only(tmp_path) == b"last year's"
+
+
+def test_a_mirror_folder_comes_before_the_addresses(tmp_path: Path) -> None:
+    mirror, folder = tmp_path / "mirror", tmp_path / "raw"
+    (mirror / "energy").mkdir(parents=True)
+    folder.mkdir()
+    (mirror / "energy/days.csv.gz").write_bytes(gzip.compress(CONTENT))
+    fetch_file(_file(NOWHERE, packed=True), folder, str(mirror))
+    assert _only(folder) == CONTENT
+    (folder / "days.csv").unlink()
+    (mirror / "energy/days.csv.gz").unlink()
+    (mirror / "energy/days.csv").write_bytes(CONTENT)
+    fetch_file(_file(NOWHERE, packed=True), folder, str(mirror))
+    assert _only(folder) == CONTENT, "an unpacked file in the mirror does too"
+
+
+def test_a_mirror_address_comes_before_the_publishers(host, tmp_path: Path) -> None:
+    address, served, asked = host
+    served["/mirror/energy/days.csv"] = (200, CONTENT)
+    fetch_file(_file(f"{address}/publisher"), tmp_path, f"{address}/mirror/")
+    assert set(asked) == {"/mirror/energy/days.csv"}
+
+
+@pytest.mark.parametrize("mirror", ["data", "/nowhere/at/all", "ftp://example.org"])
+def test_a_mirror_that_is_no_place_is_refused(mirror: str) -> None:
+    with pytest.raises(UserError, match="expected an absolute folder that exists, or an http"):
+        plan_attempts(_file(), mirror)
+
+
+def test_encryption_is_not_dropped(host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, served, _ = host
+    served["/days"] = (200, CONTENT)
+    import requests
+
+    real = requests.get
+
+    def pretend(url: str, **options: object) -> requests.Response:
+        return real(url.replace("https://publisher.invalid", address), **options)
+
+    monkeypatch.setattr(requests, "get", pretend)
+    with pytest.raises(UserError, match="it redirects from https to http"):
+        fetch_file(_file("https://publisher.invalid/days"), tmp_path, None)
+
+
+def test_source_json_says_what_the_files_are(tmp_path: Path) -> None:
+    task = SimpleNamespace(FILES=[_file()], stand_in=lambda folder: (folder / "days.csv").write_bytes(b"made up"))
+    fetch(task, "stand-in", tmp_path / "raw", None)
+    assert '"source": "stand-in"' in (tmp_path / "raw/source.json").read_text()
+    assert sha256_of(tmp_path / "raw/days.csv") in (tmp_path / "raw/source.json").read_text()
+
+
+def test_a_look_says_whether_the_files_can_be_had(host, tmp_path: Path) -> None:
+    address, served, _ = host
+    task = SimpleNamespace(FILES=[_file(f"{address}/days")])
+    assert "days.csv: no answer from 127.0.0.1" in unavailable(task, tmp_path, None)
+    served["/days"] = (200, CONTENT)
+    assert unavailable(task, tmp_path, None) is None
+    served["/days"] = (200, PAGE)
+    assert unavailable(task, tmp_path, None) is not None, "a web page is not the file"
+    (tmp_path / "days.csv").write_bytes(CONTENT)
+    assert unavailable(task, tmp_path, None) is None, "what is there need not be fetched"
