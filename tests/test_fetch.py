@@ -90,7 +90,7 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "page": (lambda content: PAGE, "a web page instead of the data"),
     "empty": (lambda content: b"", "0 bytes with another sha256"),
     "large": (lambda content: bytes(60_000), "60,000 bytes, more than the 50,000 expected at most"),
-    "endless": (lambda content: bytes(3_000_000), "more than the 50,000 bytes expected at most"),
+    "endless": (lambda content: bytes(3_000_000), "it has more than the 50,000 bytes expected at most"),
 }
 
 
@@ -128,6 +128,7 @@ def test_without_a_good_address_it_says_what_each_one_served(host, tmp_path: Pat
         (gzip.compress(CONTENT + b"x"), "bytes with another sha256"),
         (gzip.compress(bytes(5_000_000)), "unpacks to more than the 100,000 bytes"),
     ],
+    ids=["cut off", "a page", "other content", "a bomb"],
 )
 def test_a_packed_file_is_unpacked_with_care(host, tmp_path: Path, body: bytes, told: str) -> None:
     address, served, _ = host

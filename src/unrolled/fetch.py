@@ -21,6 +21,7 @@ from unrolled.errors import UserError
 from unrolled.rawfile import RawFile
 
 CHUNK = 1 << 20
+PIECE = 1 << 16  # of a download
 SECONDS = 20  # without an answer, then the next address is tried
 ALTERNATIVES = (
     "set UNROLLED_MIRROR to a folder or an address that has the files, or say `data: stand-in` in params.yaml to go on "
@@ -106,7 +107,7 @@ def _download(address: str, target: Path, most: int) -> None:
                 raise _Refused(f"it redirects from https to {answer.url.split(':')[0]}")
             if size.isdecimal() and int(size) > most:
                 raise _Refused(f"it has {int(size):,} bytes, more than the {most:,} expected at most")
-        downloader = pooch.HTTPDownloader(progressbar=_progress(target.name, most), timeout=SECONDS, chunk_size=1 << 16)
+        downloader = pooch.HTTPDownloader(progressbar=_progress(target.name, most), timeout=SECONDS, chunk_size=PIECE)
         downloader(address, str(target), None)
     except requests.RequestException as error:
         raise _Refused(_short(error)) from error
@@ -128,7 +129,7 @@ def _progress(name: str, most: int) -> Any:
 
         def update(self, n: float | None = 1) -> bool | None:
             done = super().update(n)
-            if self.n > most:
+            if self.n > most + PIECE:  # pooch counts whole pieces
                 raise _TooLarge
             return done
 
