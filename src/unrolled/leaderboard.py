@@ -153,14 +153,19 @@ def as_markdown(all_tables: list[Table]) -> str:
     for table in all_tables:
         names = [metric for metric in METRICS if any(metric in row.scores for row in table.rows)]
         parts += [f"## {table.task}{f' ({table.unit})' if table.unit else ''}", ""]
-        parts += [f"| | {' | '.join(names)} | skill | parameters | data | state |", "|---" * (len(names) + 5) + "|"]
+        header = ["", *names, "skill", "parameters", "data", "state"]
+        parts += [_line(header), "|---" * len(header) + "|"]
         for row in table.rows:
             name = f"*{row.name}* (baseline)" if row.kind == "baseline" else row.name
-            values = " | ".join(shown(metric, row.scores.get(metric)) for metric in names)
+            values = [shown(metric, row.scores.get(metric)) for metric in names]
             size = f"{row.about['parameters']:,}" if "parameters" in row.about else ""
-            parts.append(f"| {name} | {values} | {percent(row.skill)} | {size} | {row.data_source} | {row.state} |")
+            parts.append(_line([name, *values, percent(row.skill), size, row.data_source, row.state]))
         parts.append("")
     return "\n".join(parts)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def as_text(all_tables: list[Table]) -> str:

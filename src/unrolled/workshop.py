@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from unrolled.check import check_cells, missing_data, read_params
 from unrolled.checkout import project_root
-from unrolled.config import compose_config
 from unrolled.console import one_line_errors
 from unrolled.errors import UserError
 
@@ -29,11 +31,11 @@ def main() -> None:
 
     with one_line_errors():
         root = project_root()
-        for task, model in PAIRS.items():
-            compose_config([f"task={task}", f"model={model}"], root)
-        print("configuration: the four pairs compose", flush=True)
+        params = read_params(root)
+        check_cells(root, {name: params["cells"][name] for name in cells_of(params)}, params["trainer"])
+        print("configuration: the four pairs compose and build", flush=True)
         choose_data(root, os.environ.get("UNROLLED_MIRROR"))
-        run_dvc(root, *(f"evaluate@{task}-{model}-0" for task, model in PAIRS.items()))
+        run_dvc(root, *(f"evaluate@{name}" for name in cells_of(params)))
         # Alone: judge and report would pull in the rest of the grid.
         run_dvc(root, "--single-item", *(f"judge@{task}" for task in PAIRS))
         run_dvc(root, "--single-item", "report")
@@ -45,6 +47,21 @@ def main() -> None:
         print(f"MLflow UI: make ui   (runs are in {public(tracking_uri(root))})")
 
 
+def cells_of(params: Mapping[str, Any]) -> list[str]:
+    """Return the names of the four pairs' cells.
+
+    Raises:
+        UserError: params.yaml has not all of them.
+    """
+    names = [f"{task}-{model}-0" for task, model in PAIRS.items()]
+    for name in names:
+        if name not in params["cells"]:
+            raise UserError(
+                f"params.yaml has no cell {name}; `make run` needs it: `git diff params.yaml` shows the change"
+            )
+    return names
+
+
 def public(uri: str) -> str:
     """Return ``uri`` without a password."""
     from unrolled.trackingstore import public_uri
@@ -54,11 +71,7 @@ def public(uri: str) -> str:
 
 def choose_data(root: Path, mirror: str | None) -> None:
     """Set ``data:`` in params.yaml to real where every task's files can be had, else to stand-in, loudly."""
-    from unrolled.fetch import unavailable
-    from unrolled.taskmodule import task_module
-
-    raw = root / "data" / "raw"
-    missing = {task: why for task in PAIRS if (why := unavailable(task_module(task), raw / task, mirror))}
+    missing = dict(missing_data(root, PAIRS, mirror))
     set_data(root / "params.yaml", "stand-in" if missing else "real")
     if missing:
         reasons = "\n".join(f"    {task}: {reason}" for task, reason in missing.items())

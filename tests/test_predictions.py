@@ -1,0 +1,83 @@
+"""Predictions: every target once, in physical units, with its day; forecasts beyond the last row."""
+
+import numpy as np
+import pytest
+import torch
+from trainedfolders import config_for
+from windowsets import example_windows, series_windows, text_windows
+
+from unrolled.errors import UserError
+from unrolled.model import SequenceModel, build
+from unrolled.predictions import forecast_next, predict_split, score
+from unrolled.windowset import SplitName, WindowSet
+
+ALL = {"series": series_windows, "examples": example_windows, "text": text_windows}
+
+
+def _model(windows: WindowSet) -> SequenceModel:
+    torch.manual_seed(0)
+    return build(config_for(windows), windows.meta).eval()
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_every_target_is_scored_once(kind: str, split: SplitName) -> None:
+    windows = ALL[kind]()
+    table = predict_split(_model(windows), windows, split)
+    low, high = windows.split(split)
+    assert len(table) == high - low
+    truth = {"series": "series", "examples": "targets", "text": "tokens"}[kind]
+    assert table["actual"].tolist() == windows.arrays[truth][low:high].reshape(-1).tolist()
+    assert not table.isna().any().any()
+
+
+def test_a_forecast_has_its_day_step_and_anchor() -> None:
+    windows = series_windows(horizon=2)
+    table = predict_split(_model(windows), windows, "test")
+    first = table.iloc[:2]
+    assert first["date"].dt.date.astype(str).tolist() == ["2020-02-20", "2020-02-21"]  # row 50 of 2020-01-01 on
+    assert first["step"].tolist() == [1, 2]
+    assert first["actual"].tolist() == [150, 151]
+    assert first["anchor"].tolist() == [149, 149]
+    assert len(table) == 2 * 9, "all of a window's targets lie in the split"
+
+
+def test_a_forecast_is_in_the_datas_unit() -> None:
+    windows = series_windows()
+    table = predict_split(_model(windows), windows, "test")
+    assert table["predicted"].between(80, 160).all()
+
+
+def test_text_read_in_one_pass_equals_text_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = text_windows()
+    whole = predict_split(_model(windows), windows, "test")
+    monkeypatch.setattr("unrolled.predictions.TEXT_CHUNK", 7)
+    pieces = predict_split(_model(windows), windows, "test")
+    assert np.allclose(whole["loss_nats"], pieces["loss_nats"], atol=1e-5)
+
+
+def test_scores_by_hand() -> None:
+    windows = series_windows()
+    table = predict_split(_model(windows), windows, "test")
+    error = np.abs(table["actual"] - table["predicted"])
+    scores = score(table, windows, season=1)
+    assert scores["mae"] == pytest.approx(error.mean())
+    assert scores["mase"] == pytest.approx(error.mean() / 1.0), "the ramp rises by 1 a day"
+
+
+@pytest.mark.parametrize("name", ["level", "log_return"])
+def test_the_next_forecast_is_the_one_that_a_window_would_give(name: str) -> None:
+    windows = series_windows(name=name)
+    model = _model(windows)
+    table = predict_split(model, windows, "test")
+    values = windows.arrays["series"][:55]
+    expected = table.loc[table["anchor"] == values[-1, 0], "predicted"].item()
+    assert forecast_next(model, values, windows.meta)[0] == pytest.approx(expected)
+
+
+def test_too_few_rows_or_other_features_are_refused() -> None:
+    windows = series_windows(name="log_return")
+    with pytest.raises(UserError, match="5 rows are too few: a context of 5 needs 6; give more rows"):
+        forecast_next(_model(windows), windows.arrays["series"][:5], windows.meta)
+    with pytest.raises(UserError, match="the rows have 2 features, but the model was trained on 1"):
+        forecast_next(_model(windows), np.ones((9, 2)), windows.meta)
