@@ -53,6 +53,14 @@ def test_a_column_that_never_changes_cannot_be_scaled(name: str) -> None:
         transform.fit(name, np.full((50, 1), 51.3))
 
 
+@pytest.mark.parametrize("name", transform.NAMES)
+def test_a_long_series_is_transformed_in_pieces_that_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = transform.fit(name, PRICES)
+    whole = transform.features(params, PRICES)
+    monkeypatch.setattr(transform, "PIECE", 2)
+    assert np.array_equal(transform.features(params, PRICES), whole)
+
+
 def test_other_columns_are_standardised() -> None:
     series = np.concatenate([PRICES, np.arange(5.0)[:, None]], axis=1)
     params = transform.fit("log_return", series)

@@ -27,12 +27,12 @@ class SeriesWindows(Dataset[Batch]):
         self.origins = range(low, high - horizon + 1)
         # (rows - context + 1, features, context), a view: item i holds rows i .. i + context - 1.
         self.inputs = torch.from_numpy(transform.features(meta["transform"], series)).unfold(0, context, 1)
-        self.raw = torch.from_numpy(series[:, 0])
-        self.params, self.context = meta["transform"], context
+        self.params, self.context, self.horizon = meta["transform"], context, horizon
         self.first_step = 0 if every_step else context - 1
-        self.scored = self.first_step if split == "train" else context - 1
-        self.ahead = torch.arange(horizon)
-        self.steps = torch.arange(self.first_step, context)
+        scored = self.first_step if split == "train" else context - 1
+        self.scored = (torch.arange(self.first_step, context) >= scored)[None, :, None]
+        # (rows, steps + horizon), a view too: what the first step knows last, up to the last step's last target.
+        self.raw = torch.from_numpy(series[:, 0]).unfold(0, context - self.first_step + horizon, 1)
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -42,11 +42,11 @@ class SeriesWindows(Dataset[Batch]):
         origin = torch.tensor(items, dtype=torch.int64) + self.origins.start
         start = origin - self.context
         inputs = self.inputs[start].transpose(1, 2)  # (batch, context, features)
-        last_seen = start[:, None] + self.steps  # (batch, steps) row of each step's last known value
-        anchor = self.raw[last_seen]
-        target = transform.target(self.params, self.raw[last_seen[:, :, None] + 1 + self.ahead], anchor[:, :, None])
-        mask = (self.steps >= self.scored)[None, :, None].expand(target.shape)
-        return Batch(inputs, target.to(torch.float32), mask, anchor=anchor, origin=origin)
+        known = self.raw[start + self.first_step]  # (batch, steps + horizon)
+        anchor = known[:, : -self.horizon]
+        values = known[:, 1:].unfold(1, self.horizon, 1)  # (batch, steps, horizon)
+        target = transform.target(self.params, values, anchor[:, :, None]).to(torch.float32)
+        return Batch(inputs, target, self.scored.expand(target.shape), anchor=anchor, origin=origin)
 
 
 class ExampleWindows(Dataset[Batch]):

@@ -12,6 +12,7 @@ from unrolled.batches import ExampleWindows, SeriesWindows, TextStreams, windows
 from unrolled.windowset import WindowSet
 
 VALIDATION_STREAMS = 32
+PIECE = 8192
 
 
 class EpochSampler(Sampler[int]):
@@ -30,12 +31,15 @@ class EpochSampler(Sampler[int]):
         return self.items // self.world
 
     def __iter__(self) -> Iterator[int]:
-        order = range(self.items)
         share = slice(self.rank, len(self) * self.world, self.world)
         if self.seed is None:
-            return iter(order[share])
+            yield from range(self.items)[share]
+            return
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        return iter(torch.randperm(self.items, generator=generator)[share].tolist())
+        # Four bytes an item and a piece at a time: for a long series, a list of Python's numbers would be many times it.
+        order = torch.randperm(self.items, generator=generator, dtype=torch.int32)[share]
+        for piece in torch.split(order, PIECE):
+            yield from piece.tolist()
 
 
 class WindowData(pl.LightningDataModule):

@@ -15,6 +15,7 @@ from unrolled.errors import UserError
 Params = Mapping[str, Any]
 Array = TypeVar("Array", bound=Any)  # a numpy array or a torch tensor
 NAMES = ("level", "log_return", "min_max")
+PIECE = 8192  # rows
 
 
 def fit(name: str, train: NDArray[np.float64]) -> dict[str, Any]:
@@ -63,13 +64,17 @@ def features(params: Params, series: NDArray[np.float64]) -> NDArray[np.float32]
     Raises:
         UserError: a price that has no logarithm.
     """
-    target = series[:, 0]
-    if params["name"] == "log_return":
-        target = _log_returns(target)
     columns = np.empty(series.shape, dtype=np.float32)
-    columns[:, 0] = (target - params["mean"]) / params["scale"]
-    if "others" in params:
-        columns[:, 1:] = (series[:, 1:] - params["others"]["mean"]) / params["others"]["scale"]
+    # A piece at a time: of a long series, the intermediate float64 would be larger than the series.
+    for begin in range(0, len(series), PIECE):
+        rows = slice(begin, begin + PIECE)
+        before = min(begin, lookback(params))
+        target = series[begin - before : begin + PIECE, 0]
+        if params["name"] == "log_return":
+            target = _log_returns(target)
+        columns[rows, 0] = (target[before:] - params["mean"]) / params["scale"]
+        if "others" in params:
+            columns[rows, 1:] = (series[rows, 1:] - params["others"]["mean"]) / params["others"]["scale"]
     return columns
 
 
