@@ -36,3 +36,11 @@ def clean_environment() -> dict[str, str]:
         "DVC_NO_ANALYTICS": "true",
         "OMP_NUM_THREADS": "1",
     }
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scratch checkout with small cells, run once; see ``scratchcheckout``."""
+    from scratchcheckout import make_checkout
+
+    return make_checkout(tmp_path_factory.mktemp("pipeline") / "unrolled")

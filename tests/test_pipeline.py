@@ -2,80 +2,28 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import scratchcheckout
 import yaml
-from conftest import ROOT, clean_environment
 from safetensors import safe_open
+from scratchcheckout import git
 
 pytestmark = pytest.mark.slow
 
-PARAMS = """\
-# a comment that must survive
-data: stand-in
-trainer: smoke
-tasks: [energy]
-cells:
-  energy-rnn-0: {task: energy, model: rnn, seed: 0}
-  energy-gru-0: {task: energy, model: gru, seed: 0}
-"""
 Dvc = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git checkout of this code with two small cells, run once from end to end."""
-    root = tmp_path_factory.mktemp("pipeline") / "unrolled"
-    root.mkdir()
-    for name in ("src", "conf", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", ".gitignore"):
-        target = root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / name, target, ignore=ignore) if (ROOT / name).is_dir() else shutil.copy(
-            ROOT / name, target
-        )
-    (root / "params.yaml").write_text(PARAMS)
-    _git(root, "init", "--quiet")
-    _commit(root, "start")
-    _dvc(root, "repro")
-    _commit(root, "results")
-    return root
 
 
 @pytest.fixture
 def dvc(checkout: Path) -> Iterator[Dvc]:
     """Run DVC in the checkout, which is put back to its committed state afterwards."""
-    yield lambda *arguments: _dvc(checkout, *arguments)
-    _git(checkout, "checkout", "--quiet", "--", ".")
-    _git(checkout, "clean", "--quiet", "-fd")
-    _dvc(checkout, "checkout", "--quiet", "--force")
-
-
-def _dvc(root: Path, *arguments: str, fails: bool = False) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert bool(done.returncode) == fails, f"dvc {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def _git(root: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True, env=clean_environment())
-
-
-def _commit(root: Path, message: str) -> None:
-    _git(root, "add", "--all")
-    _git(root, "commit", "--quiet", "--message", message)
+    yield partial(scratchcheckout.dvc, checkout)
+    git(checkout, "checkout", "--quiet", "--", ".")
+    git(checkout, "clean", "--quiet", "-fd")
+    scratchcheckout.dvc(checkout, "checkout", "--quiet", "--force")
 
 
 def _ran(output: str) -> set[str]:
@@ -164,7 +112,7 @@ def test_a_queued_experiment_trains_what_it_records(checkout: Path, dvc: Dvc) ->
 def test_a_failed_stage_says_how_its_outputs_come_back(checkout: Path, dvc: Dvc) -> None:
     conf = checkout / "conf/task/energy.yaml"
     conf.write_text(conf.read_text().replace("learning_rate: ", "learning_rate: 1.0e+30 #"))
-    told = _dvc(checkout, "repro", "train@energy-gru-0", fails=True)
+    told = dvc("repro", "train@energy-gru-0", fails=True)
     assert "loss became" in told
     assert "lower training.learning_rate" in told
     assert "dvc checkout train@energy-gru-0" in told

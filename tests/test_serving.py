@@ -56,6 +56,9 @@ def test_it_is_whole_and_holds_no_pickle(store: Path, kind: str, monkeypatch: py
     folder = Path(mlflow.artifacts.download_artifacts(_model_uri(store, kind, monkeypatch)))
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert {"MLmodel", "weights.safetensors", "serving.py", "requirements.txt"} <= names
+    (card,) = folder.rglob("card.md")
+    assert "Attribution of the data: made for a test" in card.read_text()
+    assert "STAND-IN DATA" in card.read_text()
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".ckpt", ".bin"))]
     about = mlflow.models.get_model_info(str(folder))
     assert about.signature is not None

@@ -100,6 +100,9 @@ def test_mirror_logs_everything_that_the_files_say(root: Path, folder: Path) -> 
     assert (run.info.run_name, run.info.status) == ("ramp-gru-0", "FINISHED")
     assert (run.info.start_time, run.info.end_time) == (STARTED, STARTED + 90_000)
     assert run.data.params["encoder.hidden_size"] == "4"
+    card = run.data.tags["mlflow.note.content"]
+    assert "A gru with 4 units that forecasts the next 1 value(s) (GWh) from the last 5 days." in card
+    assert "Licence of the data: none" in card
     assert run.data.params["training.averaging"] == "null"
     assert run.data.params["trainer.enable_progress_bar"] == "true"
     assert {key: value for key, value in run.data.metrics.items() if "/" in key} == {

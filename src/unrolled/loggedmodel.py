@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from unrolled.card import card
 from unrolled.runrecord import TrainedRun
 
 # What the environment that loads it needs; said here, because MLflow would load the model in a new process to find out.
@@ -36,7 +37,8 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
         tags={"unrolled.identity": run.record.identity, "unrolled.data_source": run.record.windows["source"]},
     )
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / NAME
+        folder, about = Path(scratch) / NAME, Path(scratch) / "card.md"
+        about.write_text(card(run.record), encoding="utf-8")
         save_model(
             folder,
             mlflow_model=Model(
@@ -46,7 +48,7 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
                 model_id=logged.model_id,
             ),
             python_model=str(PACKAGE / "serving.py"),
-            artifacts={"model": str(run.folder)},
+            artifacts={"model": str(run.folder), "card": str(about)},
             code_paths=[str(PACKAGE)],
             signature=signature_of(run.record.windows),
             input_example=example_of(run.record.windows),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unrolled.card import card
 from unrolled.errors import UserError
 from unrolled.learningcurve import draw_learning_curve
 from unrolled.liverun import LiveRun, OpenedRun, batches, known_steps, log_metrics
@@ -143,6 +144,7 @@ def _tags(record: RunRecord) -> dict[str, str]:
     facts = dict(record.facts or {})
     versions = facts.get("versions") or {}
     tags = {
+        "mlflow.note.content": card(record),
         "mlflow.source.name": "unrolled train",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": facts.get("commit"),
