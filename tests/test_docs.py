@@ -1,0 +1,66 @@
+"""What the documents say is what is there."""
+
+import csv
+import re
+
+import pytest
+from conftest import ROOT
+
+from unrolled.leaderboard import percent, shown
+from unrolled.taskmodule import task_module, task_names
+
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "docs/from-series-to-forecast.md")]
+
+
+def _results() -> list[str]:
+    text = re.search(r"<!-- results.*?-->\n(.*)<!-- end of results -->", README, re.DOTALL)
+    assert text
+    return [line for line in text[1].splitlines() if line.startswith("| ") and not line.startswith("| |")]
+
+
+def test_the_results_are_the_leaderboards() -> None:
+    with (ROOT / "reports/leaderboard.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    said = {}
+    for line in _results():
+        name, *values = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        said[name] = values
+    tasks = task_names()
+    assert set(said) == {row["row"].removesuffix("-0") for row in rows}
+    header = re.search(r"^\| \| (.*) \|$", README, re.MULTILINE)
+    assert header
+    columns = [re.match(r"\w+", cell.strip())[0] for cell in header[1].split("|")]  # type: ignore[index]
+    assert sorted(columns) == tasks
+    for name, values in said.items():
+        for task, value in zip(columns, values, strict=True):
+            found = [row for row in rows if row["task"] == task and row["row"].removesuffix("-0") == name]
+            expected = "".join(f"{shown(r['metric'], float(r['value']))} ({percent(float(r['skill']))})" for r in found)
+            assert value == expected, f"{name} on {task}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_the_readme_credits_every_data_set(name: str) -> None:
+    module = task_module(name)
+    assert module.ATTRIBUTION in README
+    assert module.LICENCE in README
+
+
+def test_every_command_and_target_of_the_readme_exists() -> None:
+    commands = {path.stem for path in (ROOT / "src/unrolled/commands").glob("[!_]*.py")} | {"fetch"}
+    assert set(re.findall(r"unrolled ([a-z]+) ", README)) <= commands
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
+
+
+def test_every_experiment_in_the_readme_names_its_target() -> None:
+    for line in README.splitlines():
+        if line.startswith("$ dvc exp run"):
+            assert re.search(r" (evaluate|judge)@[\w-]+$", line), line
