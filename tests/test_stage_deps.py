@@ -1,6 +1,7 @@
 """dvc.yaml and the code agree: what a stage runs is what it depends on, and imports point one way."""
 
 import ast
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from unrolled.encodercode import encoder_codes
+from unrolled.errors import UserError
+from unrolled.identity import code_digest
 from unrolled.imports import MIRROR_MODULES, import_closure
 
 ROOT = Path(__file__).parents[1]
@@ -23,12 +27,9 @@ def _declared(stage: str, **item: str) -> set[Path]:
         for name, value in item.items():
             dependency = dependency.replace(f"${{item.{name}}}", value).replace("${item}", value)
         if dependency.startswith("src/"):
-            files.add(ROOT / dependency)
+            path = ROOT / dependency
+            files |= set(path.glob("[!_]*.py")) if path.is_dir() else {path}
     return files
-
-
-def _loaded(model: str) -> str:
-    return yaml.safe_load((ROOT / "conf" / "model" / f"{model}.yaml").read_text())["encoder"]["name"]
 
 
 def _cases() -> Iterator[tuple[str, dict[str, str], list[str]]]:
@@ -38,9 +39,10 @@ def _cases() -> Iterator[tuple[str, dict[str, str], list[str]]]:
             yield stage, {"task": task}, [f"unrolled.{stage}", f"unrolled.tasks.{task}"]
     yield "judge", {"task": "energy"}, ["unrolled.judge"]
     yield "report", {}, ["unrolled.report"]
-    for model in sorted({cell["model"] for cell in CELLS.values()}):
-        for stage in ("train", "evaluate"):
-            yield stage, {"model": model}, [f"unrolled.{stage}", f"unrolled.encoders.{_loaded(model)}"]
+    for stage in ("train", "evaluate"):
+        yield stage, {}, [f"unrolled.{stage}"]
+    encoders = [path.stem for path in (SRC / "unrolled" / "encoders").glob("[!_]*.py")]
+    yield "encoders", {}, ["unrolled.encodercode", *(f"unrolled.encoders.{name}" for name in encoders)]
 
 
 @pytest.mark.parametrize(("stage", "item", "modules"), list(_cases()), ids=lambda value: str(value))
@@ -50,6 +52,32 @@ def test_a_stage_depends_on_every_module_that_it_imports(stage: str, item: dict[
     assert closure <= declared, f"add to {stage} in dvc.yaml: {sorted(p.name for p in closure - declared)}"
     for path in declared:
         assert path.is_file(), f"{stage} depends on {path}, which is not there"
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_cell_depends_on_the_code_of_its_own_encoder(stage: str) -> None:
+    assert "data/encoders/${item.model}" in STAGES[stage]["do"]["deps"]
+    codes = encoder_codes(ROOT)
+    assert {cell["model"] for cell in CELLS.values()} <= set(codes)
+    assert codes["gru"].split() == ["gru", code_digest(import_closure("unrolled.encoders.gru", SRC), SRC)]
+    assert len({line.split()[1] for name, line in codes.items() if name in ("dense", "cnn", "gru", "lstm")}) == 4
+
+
+def test_an_edit_of_an_encoder_changes_its_own_models_only(tmp_path: Path) -> None:
+    shutil.copytree(SRC / "unrolled", tmp_path / "src" / "unrolled", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    before = encoder_codes(tmp_path)
+    (tmp_path / "conf/model/lstm_wide.yaml").write_text("encoder: {name: lstm, hidden_size: 512}\n")
+    (tmp_path / "src/unrolled/encoders/mine.py").write_text("import torch\n")
+    with (tmp_path / "src/unrolled/encoders/convolution.py").open("a") as file:
+        file.write("# an edit\n")
+    after = encoder_codes(tmp_path)
+    changed = {name for name, line in before.items() if after[name] != line}
+    assert changed == {name for name in before if before[name].split()[0] in ("dense", "cnn", "cnn_lstm")}
+    assert after["lstm_wide"] == after["lstm"]
+    (tmp_path / "conf/model/wrong.yaml").write_text("encoder: {name: gur}\n")
+    with pytest.raises(UserError, match=r"wrong.yaml: encoder.name is 'gur'; valid: cnn"):
+        encoder_codes(tmp_path)
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
