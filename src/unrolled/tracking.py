@@ -85,6 +85,12 @@ def track(root: Path) -> None:
 
 def _complete(store: Store, run: TrainedRun) -> bool:
     """Log what the run lacks; return whether there was anything."""
+    # Two processes at it would remove each other's half-written model.
+    with store.run_lock(run.record.identity):
+        return _complete_alone(store, run)
+
+
+def _complete_alone(store: Store, run: TrainedRun) -> bool:
     from mlflow.entities import RunTag
 
     client, found = store.client, _find_or_create(store, run.record)

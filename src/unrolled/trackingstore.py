@@ -61,7 +61,15 @@ class Store:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other processes of this checkout from creating the database, an experiment or a run meanwhile."""
-        with _lock(self.checkout):
+        with _lock(self.checkout / "mlflow.db.lock"):
+            yield
+
+    @contextmanager
+    def run_lock(self, identity: str) -> Iterator[None]:
+        """Keep other processes of this checkout from completing the run with this identity meanwhile."""
+        folder = self.checkout / "data" / "sidecars"
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder / f"{identity}.lock"):
             yield
 
 
@@ -75,7 +83,7 @@ def connect(root: Path) -> Store:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     uri, checkout = tracking_uri(root), main_checkout(root)
-    with _lock(checkout), warnings.catch_warnings():
+    with _lock(checkout / "mlflow.db.lock"), warnings.catch_warnings():
         # MLflow 3.17 on SQLAlchemy 2.1; nothing that a user could do about it.
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
         from mlflow.tracking import MlflowClient
@@ -136,8 +144,8 @@ def public_uri(uri: str) -> str:
 
 
 @contextmanager
-def _lock(checkout: Path) -> Iterator[None]:
+def _lock(file: Path) -> Iterator[None]:
     from filelock import FileLock
 
-    with FileLock(checkout / "mlflow.db.lock", timeout=LOCK_SECONDS):
+    with FileLock(file, timeout=LOCK_SECONDS):
         yield
