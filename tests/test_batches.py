@@ -70,6 +70,27 @@ def test_rows_after_a_split_change_nothing_before_it(name: str) -> None:
             assert torch.equal(ours.target, theirs.target)
 
 
+@pytest.mark.parametrize("name", transform.NAMES)
+@pytest.mark.parametrize("every_step", [False, True])
+def test_a_target_is_so_many_rows_ahead_of_its_own_step(name: str, every_step: bool) -> None:
+    windows = series_windows(context=5, horizon=3, name=name)
+    windows.arrays["series"][:, 0] += np.random.default_rng(0).normal(size=60)
+    values, params = windows.arrays["series"][:, 0], windows.meta["transform"]
+    batch = SeriesWindows(windows, "train", every_step).__getitems__([4, 0, 9])
+    steps = 5 if every_step else 1
+    assert batch.target.shape == (3, steps, 3)
+    assert batch.target.dtype == torch.float32
+    for number, origin in enumerate(batch.origin.tolist()):
+        assert batch.anchor[number].tolist() == [values[origin - 1]]
+        for step in range(steps):
+            row = origin - steps + 1 + step  # of the step's first target
+            expected = transform.target(params, values[row : row + 3], values[row - 1]).astype(np.float32)
+            if name == "log_return":
+                np.testing.assert_allclose(batch.target[number, step].numpy(), expected, rtol=1e-6)
+            else:
+                assert batch.target[number, step].tolist() == expected.tolist(), "to the bit"
+
+
 def test_a_return_is_on_top_of_the_anchor() -> None:
     windows = series_windows(name="log_return")
     batch = SeriesWindows(windows, "test", every_step=False).__getitems__([0])

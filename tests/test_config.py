@@ -1,11 +1,12 @@
 """The composed configuration: precedence, and refusals that name what is valid."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from unrolled.config import compose_config, expand_sweep, names, origins
+from unrolled.config import compose_config, expand_sweep, names, origins, sweep
 from unrolled.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def test_the_command_line_wins_over_the_files() -> None:
     ("overrides", "told"),
     [
         (["task=enrgy", "model=gru"], "unknown task 'enrgy'; valid: bitcoin, energy, mnist, shakespeare; did you mean"),
-        (["task=energy", "model=gur"], "unknown model 'gur'; valid: cnn, cnn_lstm, dense, gru, lstm, rnn"),
+        (["task=energy", "model=gur"], "unknown model 'gur'; valid: cnn, "),
         (["task=energy", "model=gru", "trainer=tpu9"], "unknown trainer 'tpu9'; valid: cpu, default, gpu, mps, smoke"),
         (["model=gru"], "no task was given; add task=NAME, one of: bitcoin, energy"),
         (["task=energy"], "no model was given; add model=NAME, one of: cnn"),
@@ -66,10 +67,27 @@ def test_the_command_line_wins_over_the_files() -> None:
             "training.learning_rate=0: expected a number above 0",
         ),
         (["task=energy", "model=gru", "head.loss=l3"], "head.loss='l3': expected one of l1, mse"),
+        (
+            ["task=energy", "model=gru", "head.quantiles=[0.05,0.95]"],
+            "[0.05, 0.95]: expected increasing levels above 0",
+        ),
+        (
+            ["task=energy", "model=gru", "head.quantiles=[0.5,0.5]"],
+            "below 1, 0.5 among them, as in [0.05,0.5,0.95], or",
+        ),
+        (["task=energy", "model=gru", "head.quantiles=[0.9,0.5]"], "head.quantiles=[0.9, 0.5]: expected increasing"),
+        (["task=energy", "model=gru", "head.quantiles=[0,0.5]"], "head.quantiles=[0, 0.5]: expected increasing"),
+        (["task=energy", "model=gru", "head.quantiles=0.5"], "head.quantiles=0.5: expected increasing"),
         (["task=energy", "model=gru", "window=5"], "window=5: expected the keys context, horizon, transform"),
         (["task=energy", "model=gru", "seed=-1"], "seed=-1: expected a whole number, at least 0"),
         (["task=energy", "model=gru", "seed.x=1"], "seed is a single value"),
         (["task=energy", "model=gru", "~training.epochs"], "training.epochs is missing from conf/task/energy.yaml"),
+        (["task=energy", "model=gru", "judge.arima.order=[1,0]"], "'order': [1, 0]"),
+        (
+            ["task=energy", "model=gru", "judge.arima.seasonal=[1,0,1,1]"],
+            "seasonal: [P, D, Q, period], whole numbers, the",
+        ),
+        (["task=energy", "model=gru", "judge.arima=2"], "judge.arima=2: expected order: [p, d, q] and seasonal:"),
         (["task=energy", "model=gru", "hello"], "Error parsing override 'hello'"),
     ],
 )
@@ -80,7 +98,31 @@ def test_what_cannot_work_is_refused_with_what_is_valid(overrides: list[str], to
     assert "\n" not in str(refused.value)
 
 
+def test_quantiles_are_asked_for_by_their_levels() -> None:
+    assert compose_config(["task=energy", "model=gru"], ROOT)["head"]["quantiles"] is None
+    asked = compose_config(["task=energy", "model=gru", "head.quantiles=[0.05,0.5,0.95]"], ROOT)
+    assert asked["head"]["quantiles"] == [0.05, 0.5, 0.95]
+
+
 def test_a_sweep_is_every_combination() -> None:
     runs = expand_sweep(["task=energy", "model=rnn,gru", "encoder.hidden_size=32,64"])
     assert len(runs) == 4
     assert ["task=energy", "model=gru", "encoder.hidden_size=32"] in runs
+
+
+def test_a_sweep_goes_on_where_one_run_fails_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["unrolled"])
+    asked, seen = ["task=energy", "model=rnn,gru", "head.quantiles=[0.25,0.5]", "trainer.max_steps=3"], []
+
+    def job(config: dict[str, Any]) -> float:
+        seen.append(config)
+        if config["model"] == "rnn":
+            raise UserError("the loss became inf")
+        return 1.0
+
+    with pytest.raises(UserError, match="1 of the sweep's runs failed; the first: the loss became inf"):
+        sweep(asked, ROOT, job)
+    assert seen == [compose_config([asked[0], f"model={model}", *asked[2:]], ROOT) for model in ("rnn", "gru")]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["multirun.yaml"]
+    assert (tmp_path / "outputs/multirun.yaml").is_file()

@@ -51,3 +51,4 @@ def test_it_says_what_an_output_sees() -> None:
 def test_shapes_in_words() -> None:
     assert in_words(torch.zeros(1, 2, 3)) == "(1 example, 2 time steps, 3 features)"
     assert in_words(torch.zeros(5, 7, dtype=torch.int64)) == "(5 examples, 7 time steps)"
+    assert in_words(torch.zeros(2, 1, 7, 3)) == "(2 examples, 1 time step, 7 horizon steps, 3 quantiles)"

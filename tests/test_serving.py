@@ -22,6 +22,7 @@ from unrolled.windowset import WindowSet
 WINDOWS = {
     "series": series_windows,
     "returns": lambda: series_windows(name="log_return"),
+    "quantiles": lambda: series_windows(horizon=2, name="log_return"),
     "examples": example_windows,
     "text": text_windows,
 }
@@ -35,7 +36,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("MLFLOW_", "DVC_"))}
     root = tmp_path_factory.mktemp("serving")
     for number, (kind, make) in enumerate(WINDOWS.items()):
-        mirror(root, write_trained(root, make(), place=f"outputs/{kind}", identity=f"{number}" * 64))
+        head = {"quantiles": [0.05, 0.5, 0.95]} if kind == "quantiles" else {}
+        mirror(root, write_trained(root, make(), place=f"outputs/{kind}", identity=f"{number}" * 64, **head))
     yield root
     os.environ.update(kept)
 
@@ -83,6 +85,18 @@ def test_a_forecast_is_the_pipelines(store: Path, kind: str, monkeypatch: pytest
     values = np.stack([windows.arrays["series"][row - seen : row] for row in range(low, low + 3)])
     served = mlflow.pyfunc.load_model(_model_uri(store, kind, monkeypatch))
     assert served.predict(values)[:, 0] == pytest.approx(table["predicted"][:3].to_numpy())
+
+
+def test_quantiles_are_the_pipelines_as_the_signature_says(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = WINDOWS["quantiles"]()
+    table = predict_split(load(store / "outputs/quantiles"), windows, "test")
+    uri = _model_uri(store, "quantiles", monkeypatch)
+    answer = mlflow.pyfunc.load_model(uri).predict(windows.arrays["series"][None, 44:50])
+    assert answer.shape == (1, 2, 3)
+    assert answer[0] == pytest.approx(table[["q0.05", "q0.5", "q0.95"]][:2].to_numpy())
+    about = mlflow.models.get_model_info(uri)
+    assert about.signature.outputs.inputs[0].shape == (-1, 2, 3)
+    assert about.metadata["quantiles"] == [0.05, 0.5, 0.95]
 
 
 def test_probabilities_are_the_pipelines(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

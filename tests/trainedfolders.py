@@ -17,9 +17,9 @@ HISTORY = [
     {"epoch": 2, "step": 15, "train_loss": 0.4, "validation_loss": 0.7, "learning_rate": 0.001},
 ]
 HEADS = {
-    "series": {"name": "forecast", "pool": "last", "loss": "l1", "skip": 0},
-    "examples": {"name": "classify", "pool": "last", "loss": "cross_entropy", "skip": 0},
-    "text": {"name": "language", "pool": "every", "loss": "cross_entropy", "skip": 0},
+    "series": {"name": "forecast", "pool": "last", "loss": "l1", "skip": 0, "quantiles": None},
+    "examples": {"name": "classify", "pool": "last", "loss": "cross_entropy", "skip": 0, "quantiles": None},
+    "text": {"name": "language", "pool": "every", "loss": "cross_entropy", "skip": 0, "quantiles": None},
 }
 
 
@@ -39,9 +39,12 @@ def config_for(windows: WindowSet) -> dict[str, Any]:
     }
 
 
-def write_trained(root: Path, windows: WindowSet, place: str | None = None, identity: str = IDENTITY) -> Path:
+def write_trained(
+    root: Path, windows: WindowSet, place: str | None = None, identity: str = IDENTITY, **head: Any
+) -> Path:
     """Write the model folder of a cell of the grid, or of a one-off run at ``place``, and return it."""
     config = config_for(windows)
+    config["head"] = config["head"] | head
     folder = root / (place or f"data/models/{config['task']}-gru-0")
     folder.mkdir(parents=True)
     torch.manual_seed(0)

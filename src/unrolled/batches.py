@@ -25,14 +25,18 @@ class SeriesWindows(Dataset[Batch]):
         low, high = windows.split(split)
         context, horizon = meta["context"], meta["horizon"]
         self.origins = range(low, high - horizon + 1)
+        features = torch.from_numpy(transform.features(meta["transform"], series))
         # (rows - context + 1, features, context), a view: item i holds rows i .. i + context - 1.
-        self.inputs = torch.from_numpy(transform.features(meta["transform"], series)).unfold(0, context, 1)
+        self.inputs = features.unfold(0, context, 1)
         self.params, self.context, self.horizon = meta["transform"], context, horizon
         self.first_step = 0 if every_step else context - 1
         scored = self.first_step if split == "train" else context - 1
         self.scored = (torch.arange(self.first_step, context) >= scored)[None, :, None]
-        # (rows, steps + horizon), a view too: what the first step knows last, up to the last step's last target.
-        self.raw = torch.from_numpy(series[:, 0]).unfold(0, context - self.first_step + horizon, 1)
+        # (rows, steps + horizon), views too: from what the first step knows last to the last step's last target. Without an
+        # anchor a target is its own row's feature: half of the bytes, and nothing to compute for a long context.
+        reach = context - self.first_step + horizon
+        self.raw = torch.from_numpy(series[:, 0]).unfold(0, reach, 1)
+        self.ready = None if transform.is_anchored(self.params) else features[:, 0].unfold(0, reach, 1)
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -42,10 +46,14 @@ class SeriesWindows(Dataset[Batch]):
         origin = torch.tensor(items, dtype=torch.int64) + self.origins.start
         start = origin - self.context
         inputs = self.inputs[start].transpose(1, 2)  # (batch, context, features)
-        known = self.raw[start + self.first_step]  # (batch, steps + horizon)
-        anchor = known[:, : -self.horizon]
-        values = known[:, 1:].unfold(1, self.horizon, 1)  # (batch, steps, horizon)
-        target = transform.target(self.params, values, anchor[:, :, None]).to(torch.float32)
+        first = start + self.first_step
+        anchor = self.raw[first, -self.horizon - 1][:, None]  # (batch, 1)
+        if self.ready is not None:
+            target = self.ready[first][:, 1:].unfold(1, self.horizon, 1)  # (batch, steps, horizon)
+        else:
+            known = self.raw[first]
+            values = known[:, 1:].unfold(1, self.horizon, 1)
+            target = transform.target(self.params, values, known[:, : -self.horizon, None]).to(torch.float32)
         return Batch(inputs, target, self.scored.expand(target.shape), anchor=anchor, origin=origin)
 
 

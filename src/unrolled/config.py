@@ -3,7 +3,8 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,21 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             composed = compose("config", overrides=asked, return_hydra_config=True)
             choices = composed.hydra.runtime.choices
-            ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-            container = OmegaConf.to_container(ours, resolve=True)
+            config = _plain(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]), choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, asked, root)) from error
-    assert isinstance(container, dict)
-    config: Config = {str(key): value for key, value in container.items()}
-    config |= {"task": choices.get("task"), "model": choices.get("model"), "trainer_file": choices.get("trainer")}
     check_values(config)
     return config
+
+
+def _plain(composed: Any, choices: Mapping[str, Any]) -> Config:
+    """Return what Hydra composed as plain dicts, with the names of the chosen files."""
+    from omegaconf import OmegaConf
+
+    container = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(container, dict)
+    config: Config = {str(key): value for key, value in container.items()}
+    return config | {"task": choices.get("task"), "model": choices.get("model"), "trainer_file": choices.get("trainer")}
 
 
 def names(root: Path, group: str) -> list[str]:
@@ -159,6 +166,10 @@ def _number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
+def _whole_numbers(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(type(item) is int and item >= 0 for item in value)
+
+
 def _or_null(rule: Rule) -> Rule:
     return lambda value: value is None or rule[0](value), f"{rule[1]}, or null"
 
@@ -167,8 +178,28 @@ def _one_of(*values: str) -> Rule:
     return lambda value: value in values, f"one of {', '.join(values)}"
 
 
+def _levels(value: Any) -> bool:
+    """Tell whether ``value`` is a list of levels of quantiles."""
+    if not isinstance(value, list) or not all(_number(level) and 0 < level < 1 for level in value):
+        return False
+    return 0.5 in value and all(low < high for low, high in pairwise(value))
+
+
 _POSITIVE: Rule = (lambda value: _number(value) and value > 0, "a number above 0")
 _NOT_NEGATIVE: Rule = (lambda value: _number(value) and value >= 0, "a number, at least 0")
+_NAMES: Rule = (
+    lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "a list of names",
+)
+_ARIMA: Rule = (
+    lambda value: (
+        isinstance(value, dict)
+        and set(value) == {"order", "seasonal"}
+        and _whole_numbers(value["order"], 3)
+        and (value["seasonal"] is None or (_whole_numbers(value["seasonal"], 4) and value["seasonal"][3] >= 2))
+    ),
+    "order: [p, d, q] and seasonal: [P, D, Q, period], whole numbers, the period at least 2, or seasonal: null",
+)
 _FRACTION: Rule = (lambda value: _number(value) and 0 <= value < 1, "a number, at least 0 and below 1")
 
 RULES: dict[str, dict[str, Rule]] = {
@@ -182,6 +213,9 @@ RULES: dict[str, dict[str, Rule]] = {
         "pool": _one_of("last", "every", "mean_max"),
         "loss": _one_of("l1", "mse", "huber", "cross_entropy"),
         "skip": _whole(0),
+        "quantiles": _or_null(
+            (_levels, "increasing levels above 0 and below 1, 0.5 among them, as in [0.05,0.5,0.95]")
+        ),
     },
     "training": {
         "batch_size": _whole(1),
@@ -195,7 +229,12 @@ RULES: dict[str, dict[str, Rule]] = {
         "early_stopping": _or_null(_whole(1)),
         "averaging": _or_null(_FRACTION),
     },
-    "judge": {"season": _or_null(_whole(1))},
+    "judge": {
+        "season": _or_null(_whole(1)),
+        "arima": _or_null(_ARIMA),
+        "breakdowns": _or_null(_NAMES),
+        "equal_parameters": _or_null(_NAMES),
+    },
 }
 
 
@@ -236,16 +275,31 @@ def check_values(config: Config) -> None:
                 raise UserError(f"{section}.{key}={values[key]!r}: expected {expected}")
 
 
-def sweep(overrides: Sequence[str], root: Path, job: Callable[[list[str]], float]) -> None:
-    """Let Hydra's sweeper and launcher run ``job`` with the overrides of every combination."""
+def sweep(overrides: Sequence[str], root: Path, job: Callable[[Config], float]) -> None:
+    """Let Hydra's sweeper and launcher run ``job`` with the configuration of every combination.
+
+    Raises:
+        UserError: a combination failed; the others have run, and to the sweeper its loss was infinite.
+    """
     import sys
 
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
+    failed: list[UserError] = []
+
+    # Hydra is at work while a job runs and composes nothing else then, so the job takes what it composed.
     @hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")
-    def run(_: Any) -> float:
-        return job(list(HydraConfig.get().overrides.task))
+    def run(composed: Any) -> float:
+        config = _plain(composed, HydraConfig.get().runtime.choices)
+        try:
+            check_values(config)
+            return job(config)
+        except UserError as error:
+            failed.append(error)
+            return math.inf
 
     sys.argv[1:] = ["--multirun", *(_free_trainer_key(override) for override in overrides)]
     run()
+    if failed:
+        raise UserError(f"{len(failed)} of the sweep's runs failed; the first: {failed[0]}") from failed[0]

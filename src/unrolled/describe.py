@@ -11,6 +11,7 @@ from unrolled.encoders.convolution import CausalConv
 from unrolled.model import SequenceModel, count_parameters
 
 AXES = ("example", "time step", "feature")
+QUANTILE_AXES = ("example", "time step", "horizon step", "quantile")
 
 
 def describe(model: SequenceModel, batch: Batch, config: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
@@ -63,7 +64,10 @@ def _times(count: int) -> str:
 def in_words(tensor: Tensor) -> str:
     """Return a shape as people say it: (128 examples, 29 time steps, 1 feature)."""
     sizes = list(tensor.shape)
-    axes = AXES if len(sizes) == 3 else (AXES[0], AXES[1] if not tensor.is_floating_point() else AXES[2])
+    if len(sizes) == 4:
+        axes: tuple[str, ...] = QUANTILE_AXES
+    else:
+        axes = AXES if len(sizes) == 3 else (AXES[0], AXES[1] if not tensor.is_floating_point() else AXES[2])
     return f"({', '.join(f'{size:,} {axis}' + ('' if size == 1 else 's') for size, axis in zip(sizes, axes, strict=False))})"
 
 

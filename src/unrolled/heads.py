@@ -1,6 +1,6 @@
 """Pools and heads: from hidden states to a readout, a loss and a prediction. One head per kind of task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Kind = Literal["point", "probabilities"]
+Kind = Literal["point", "quantiles", "probabilities"]
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,19 @@ class Prediction:
     """What a model says of a batch.
 
     Attributes:
-        kind: ``point``: values (batch, horizon) in physical units; ``probabilities``: (batch, classes), or for text
-            (batch, time, vocabulary).
+        kind: ``point``: values (batch, horizon) in physical units; ``quantiles``: (batch, horizon, levels), likewise;
+            ``probabilities``: (batch, classes), or for text (batch, time, vocabulary).
         values: the tensor.
+        levels: of the quantiles, increasing, 0.5 among them; empty for the other kinds.
     """
 
     kind: Kind
     values: Tensor
+    levels: tuple[float, ...] = ()
+
+    def points(self) -> Tensor:
+        """Return a forecast's points (batch, horizon) in physical units: the median, where there are quantiles."""
+        return self.values[..., self.levels.index(0.5)] if self.kind == "quantiles" else self.values
 
 
 class Pool(nn.Module):
@@ -74,12 +80,55 @@ class ForecastHead(nn.Module):
             target: (batch, steps, horizon), or (batch, 1, horizon) if only the last step has one.
             mask: which targets count, or None for all.
         """
-        outputs = outputs[:, -target.shape[1] :]
-        each = self.losses[self.loss_name](outputs, target, reduction="none")
-        mask = torch.ones_like(each, dtype=torch.bool) if mask is None else mask
-        if target.shape[1] > 1 and self.skip:
-            mask = mask & (torch.arange(target.shape[1], device=mask.device) >= self.skip)[None, :, None]
-        return (each * mask).sum() / mask.sum().clamp(min=1)
+        each = self.losses[self.loss_name](outputs[:, -target.shape[1] :], target, reduction="none")
+        return _mean_of_scored(each, mask, self.skip)
+
+
+class QuantileHead(nn.Module):
+    """A linear readout of ``horizon`` values, each at every level, from each pooled step, in the transformed target's space.
+
+    The quantiles never cross: the median is read out as it is, and each level outwards from it adds a softplus, which is
+    positive, to its neighbour's distance (Gasthaus et al., "Probabilistic forecasting with spline quantile function RNNs",
+    2019, make theirs monotone by positive steps too).
+    """
+
+    def __init__(self, in_features: int, horizon: int, levels: Sequence[float], skip: int) -> None:
+        """Args: ``levels``: increasing, 0.5 among them; ``skip``: first steps that are not scored when every step is."""
+        super().__init__()
+        self.readout = nn.Linear(in_features, horizon * len(levels))
+        self.levels, self.median, self.skip = tuple(levels), tuple(levels).index(0.5), skip
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return (batch, steps, horizon, levels), not decreasing along the levels."""
+        raw = self.readout(pooled).unflatten(-1, (-1, len(self.levels)))
+        median = raw[..., self.median, None]
+        gaps = F.softplus(raw)
+        below = gaps[..., : self.median].flip(-1).cumsum(-1).flip(-1)
+        above = gaps[..., self.median + 1 :].cumsum(-1)
+        return torch.cat([median - below, median, median + above], dim=-1)
+
+    def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the pinball loss, its mean over the levels and the scored targets; at 0.5 it is half the absolute error.
+
+        Koenker and Bassett, "Regression quantiles", 1978.
+
+        Args:
+            outputs: (batch, steps, horizon, levels).
+            target: (batch, steps, horizon), or (batch, 1, horizon) if only the last step has one.
+            mask: which targets count, or None for all.
+        """
+        above = target[..., None] - outputs[:, -target.shape[1] :]  # how far the target lies above each quantile
+        levels = torch.tensor(self.levels, device=above.device, dtype=above.dtype)
+        each = torch.maximum(levels * above, (levels - 1) * above).mean(dim=-1)
+        return _mean_of_scored(each, mask, self.skip)
+
+
+def _mean_of_scored(each: Tensor, mask: Tensor | None, skip: int) -> Tensor:
+    """Return the mean of the losses ``each`` (batch, steps, horizon) where ``mask``, without the first ``skip`` steps."""
+    mask = torch.ones_like(each, dtype=torch.bool) if mask is None else mask
+    if each.shape[1] > 1 and skip:
+        mask = mask & (torch.arange(each.shape[1], device=mask.device) >= skip)[None, :, None]
+    return (each * mask).sum() / mask.sum().clamp(min=1)
 
 
 class ClassifyHead(nn.Module):
@@ -119,4 +168,4 @@ class LanguageHead(nn.Module):
         return (each * mask.flatten()).sum() / mask.sum().clamp(min=1)
 
 
-Head = ForecastHead | ClassifyHead | LanguageHead
+Head = ForecastHead | QuantileHead | ClassifyHead | LanguageHead

@@ -2,6 +2,7 @@
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
         source_run_id=run_id,
         tags={"unrolled.identity": run.record.identity, "unrolled.data_source": run.record.windows["source"]},
     )
+    levels = run.record.config["head"].get("quantiles")
     with tempfile.TemporaryDirectory() as scratch:
         folder, about = Path(scratch) / NAME, Path(scratch) / "card.md"
         about.write_text(card(run.record), encoding="utf-8")
@@ -50,21 +52,32 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
             python_model=str(PACKAGE / "serving.py"),
             artifacts={"model": str(run.folder), "card": str(about)},
             code_paths=[str(PACKAGE)],
-            signature=signature_of(run.record.windows),
+            signature=signature_of(run.record.windows, levels),
             input_example=example_of(run.record.windows),
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-            metadata={"identity": run.record.identity, "data_source": run.record.windows["source"]},
+            metadata={
+                "identity": run.record.identity,
+                "data_source": run.record.windows["source"],
+                **({"quantiles": levels} if levels else {}),
+            },
         )
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
 
-def signature_of(windows: Any) -> Any:
+def describe_model(client: Any, run_id: str, experiment_id: str, text: str) -> None:
+    """Make ``text``, Markdown, the description of the model that ``run_id`` stored."""
+    for logged in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+        client.set_logged_model_tags(logged.model_id, {"mlflow.note.content": text})
+
+
+def signature_of(windows: Any, levels: Sequence[float] | None = None) -> Any:
     """Return what the served model takes and gives.
 
-    Series: (batch, rows, features) float64 in physical units -> (batch, horizon) float64. Examples: (batch, time,
-    features) uint8 as in the data -> (batch, classes) float32. Text: one prompt a row -> (batch, vocabulary) float32.
+    Series: (batch, rows, features) float64 in physical units -> (batch, horizon) float64, or with quantiles at ``levels``
+    (batch, horizon, levels). Examples: (batch, time, features) uint8 as in the data -> (batch, classes) float32. Text: one
+    prompt a row -> (batch, vocabulary) float32.
     """
     import numpy as np
     from mlflow.models import ModelSignature
@@ -79,7 +92,8 @@ def signature_of(windows: Any) -> Any:
         pixels = tensor("uint8", windows["context"], windows["in_features"])
         return ModelSignature(pixels, tensor("float32", windows["classes"]))
     rows = tensor("float64", _rows(windows), windows["in_features"])
-    return ModelSignature(rows, tensor("float64", windows["horizon"]))
+    forecast = (windows["horizon"], len(levels)) if levels else (windows["horizon"],)
+    return ModelSignature(rows, tensor("float64", *forecast))
 
 
 def example_of(windows: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unrolled import transform
 from unrolled.batch import Batch
 from unrolled.errors import UserError
-from unrolled.heads import ClassifyHead, ForecastHead, Head, LanguageHead, Pool, Prediction
+from unrolled.heads import ClassifyHead, ForecastHead, Head, LanguageHead, Pool, Prediction, QuantileHead
 
 SHARED_LAYERS = ("recurrent", "convolution")
 HEAD_OF_KIND = {"series": "forecast", "examples": "classify", "text": "language"}
@@ -48,14 +48,17 @@ class SequenceModel(nn.Module):
         return self.head.loss(outputs, batch.target, batch.target_mask), state
 
     def predict(self, batch: Batch) -> Prediction:
-        """Return what the model says of ``batch``: points in physical units, or probabilities."""
+        """Return what the model says of ``batch``: points or quantiles in physical units, or probabilities."""
         outputs, _ = self(batch.inputs, None, batch.lengths)
         if self.params is None:
             return Prediction("probabilities", torch.softmax(outputs.float(), dim=-1))
         if batch.anchor is None:
             raise ValueError("a forecast needs batch.anchor, the last known raw value (batch, 1)")
-        anchor = batch.anchor[:, -1:]
-        return Prediction("point", transform.inverse(self.params, outputs[:, -1].to(anchor.dtype), anchor))
+        anchor, said = batch.anchor, outputs[:, -1].to(batch.anchor.dtype)
+        if isinstance(self.head, QuantileHead):
+            values = transform.inverse(self.params, said, anchor[..., None])
+            return Prediction("quantiles", values, self.head.levels)
+        return Prediction("point", transform.inverse(self.params, said, anchor))
 
 
 def build(config: Mapping[str, Any], meta: Mapping[str, Any]) -> SequenceModel:
@@ -73,6 +76,7 @@ def build(config: Mapping[str, Any], meta: Mapping[str, Any]) -> SequenceModel:
             raise UserError(
                 f"head.{key}={config['head'][key]!r} does not fit head.name={name!r}; valid: {', '.join(valid)}"
             )
+    levels = _quantiles(config["head"])
     if config["head"]["skip"] >= meta["context"]:
         raise UserError(
             f"head.skip={config['head']['skip']} leaves nothing of a context of {meta['context']} to learn from; lower it"
@@ -92,13 +96,32 @@ def build(config: Mapping[str, Any], meta: Mapping[str, Any]) -> SequenceModel:
         )
     pool = Pool(pool_name, encoder.out_features)
     head: Head
-    if name == "forecast":
+    if name == "forecast" and levels:
+        head = QuantileHead(pool.out_features, meta["horizon"], levels, config["head"]["skip"])
+    elif name == "forecast":
         head = ForecastHead(pool.out_features, meta["horizon"], config["head"]["loss"], config["head"]["skip"])
     elif name == "classify":
         head = ClassifyHead(pool.out_features, meta["classes"])
     else:
         head = LanguageHead(pool.out_features, len(meta["vocabulary"]))
     return SequenceModel(embed, encoder, pool, head, meta.get("transform"))
+
+
+def _quantiles(section: Mapping[str, Any]) -> list[float] | None:
+    """Return the levels of the section ``head``, or None for points."""
+    levels: list[float] | None = section.get("quantiles")  # a model of before there were any has no such key
+    if levels is None:
+        return None
+    if section["name"] != "forecast":
+        raise UserError(
+            f"head.quantiles={levels} does not fit head.name={section['name']!r}: only a forecast has quantiles; set it to null"
+        )
+    if section["loss"] != "l1":
+        raise UserError(
+            f"head.loss={section['loss']!r} does not fit head.quantiles={levels}: quantiles are learned by the pinball loss, "
+            "which at 0.5 is half the absolute error; set head.loss=l1, or head.quantiles=null"
+        )
+    return levels
 
 
 def encoder_names() -> list[str]:

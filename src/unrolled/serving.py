@@ -40,8 +40,9 @@ class ServedModel(PythonModel):  # type: ignore[misc]
         """Return what the model says of each example of ``model_input``.
 
         Series: (batch, rows, features) in physical units, as many rows as the context (under log_return one more): the
-        next ``horizon`` values. Examples: (batch, time, features), raw pixels: class probabilities. Text: one column of
-        prompts of any length: probabilities of the next character.
+        next ``horizon`` values or, from a model with quantiles, (batch, horizon, levels). Examples: (batch, time,
+        features), raw pixels: class probabilities. Text: one column of prompts of any length: probabilities of the next
+        character.
         """
         with torch.inference_mode():
             if self.meta["kind"] == "text":

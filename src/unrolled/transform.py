@@ -56,6 +56,11 @@ def lookback(params: Params) -> int:
     return 1 if params["name"] == "log_return" else 0
 
 
+def is_anchored(params: Params) -> bool:
+    """Return whether a target depends on the last known value; if not, it is its own row's feature to the bit."""
+    return bool(params["name"] == "log_return")
+
+
 def features(params: Params, series: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return what the network sees of ``series`` (rows, features), physical units: (rows, features) float32.
 

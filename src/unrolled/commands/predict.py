@@ -4,7 +4,8 @@ usage: unrolled predict task=energy model=rnn [seed=0] [input=file.csv]
        unrolled predict run=outputs/NAME [input=file.csv]
 
 Without input, the day after the last row of the task's own data; with it, the day after the last row of that file,
-which must be a csv in the same form as the task's raw file.
+which must be a csv in the same form as the task's raw file. A model with quantiles (head.quantiles) tells the median and
+the range between the outermost ones.
 """
 
 import json
@@ -50,8 +51,17 @@ def main(arguments: Sequence[str]) -> None:
         forecast = forecast_next(load(folder), values, meta)
         last = start + timedelta(days=len(values) - 1)
         print(f"last known: {last.isoformat()}  {values[-1, 0]:,.2f} {meta['unit']}")
-        for ahead, value in enumerate(forecast, start=1):
-            print(f"forecast:   {(last + timedelta(days=ahead)).isoformat()}  {value:,.2f} {meta['unit']}")
+        days = zip(forecast.points()[0].tolist(), forecast.values[0].tolist(), strict=True)
+        for ahead, (point, quantiles) in enumerate(days, start=1):
+            told = f"{(last + timedelta(days=ahead)).isoformat()}  {point:,.2f} {meta['unit']}"
+            print(f"forecast:   {told}{_range(forecast.levels, quantiles)}")
+
+
+def _range(levels: Sequence[float], quantiles: Sequence[float]) -> str:
+    """Return between which values the outermost quantiles put the day, if there is more than the median."""
+    if len(levels) < 2:
+        return ""
+    return f"  {100 * (levels[-1] - levels[0]):.4g} % between {quantiles[0]:,.2f} and {quantiles[-1]:,.2f}"
 
 
 def _series_hint() -> str:
