@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, mean_absolute_error, mean_absolute_percentage_error, root_mean_squared_error
 
-from unrolled import baselines, metrics
+from unrolled import metrics
 
 ACTUAL, PREDICTED = np.array([2.0, -4.0, 8.0]), np.array([1.0, -4.0, 12.0])
 
@@ -35,16 +35,3 @@ def test_classifier_scores() -> None:
 def test_language_scores() -> None:
     assert metrics.bits_per_char(math.log(8)) == pytest.approx(3)
     assert metrics.perplexity(math.log(65)) == pytest.approx(65)
-
-
-def test_baselines_use_the_past_alone() -> None:
-    series, rows = np.arange(10.0) ** 2, np.array([4, 9])
-    assert baselines.persistence(series, rows).tolist() == [9, 64]
-    assert baselines.seasonal_naive(series, rows, 3).tolist() == [1, 36]
-
-
-def test_frequencies_leave_nothing_impossible() -> None:
-    shares = baselines.class_frequencies(np.array([0, 0, 1]), 3)
-    assert shares.tolist() == pytest.approx([3 / 6, 2 / 6, 1 / 6])
-    losses = baselines.unigram_losses(np.array([0, 0, 1]), np.array([2, 0]), 3)
-    assert losses.tolist() == pytest.approx([math.log(6), math.log(2)])

@@ -1,6 +1,7 @@
 """Predictions: every target once, in physical units, with its day; forecasts beyond the last row."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from trainedfolders import config_for
@@ -8,7 +9,8 @@ from windowsets import example_windows, series_windows, text_windows
 
 from unrolled.errors import UserError
 from unrolled.model import SequenceModel, build
-from unrolled.predictions import forecast_next, predict_split, score
+from unrolled.predictions import forecast_next, predict_split
+from unrolled.scores import score
 from unrolled.windowset import SplitName, WindowSet
 
 ALL = {"series": series_windows, "examples": example_windows, "text": text_windows}
@@ -65,6 +67,20 @@ def test_scores_by_hand() -> None:
     assert scores["mase"] == pytest.approx(error.mean() / 1.0), "the ramp rises by 1 a day"
 
 
+def test_a_horizon_is_scored_per_step_by_hand() -> None:
+    windows = series_windows(horizon=2)
+    table = pd.DataFrame(
+        {"step": [1, 2, 1, 2], "actual": [100.0, 101.0, 101.0, 102.0], "predicted": [103.0, 101.0, 100.0, 109.0]}
+    )
+    scores = score(table, windows, season=1)
+    assert scores["mae_step_1"] == 2.0
+    assert scores["mae_step_2"] == 3.5
+    assert scores["mae"] == 2.75
+    assert [name for name in scores if "step" in name] == ["mae_step_1", "mae_step_2"]
+    one = score(table[table["step"] == 1], windows, season=1)
+    assert not [name for name in one if "step" in name], "one step has no steps"
+
+
 @pytest.mark.parametrize("name", ["level", "log_return"])
 def test_the_next_forecast_is_the_one_that_a_window_would_give(name: str) -> None:
     windows = series_windows(name=name)
@@ -72,7 +88,7 @@ def test_the_next_forecast_is_the_one_that_a_window_would_give(name: str) -> Non
     table = predict_split(model, windows, "test")
     values = windows.arrays["series"][:55]
     expected = table.loc[table["anchor"] == values[-1, 0], "predicted"].item()
-    assert forecast_next(model, values, windows.meta)[0] == pytest.approx(expected)
+    assert forecast_next(model, values, windows.meta).points().tolist() == [[pytest.approx(expected)]]
 
 
 def test_too_few_rows_or_other_features_are_refused() -> None:
