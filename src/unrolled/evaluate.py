@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from unrolled.windowset import SplitName, WindowSet
 
-PRIMARY = {"series": "mae", "examples": "accuracy", "text": "loss_nats"}
-
 
 def predict_run(
     model_folder: Path, windows: "WindowSet", splits: Sequence["SplitName"]
@@ -46,7 +44,7 @@ def flat_metrics(
     meta: dict[str, Any], tables: dict["SplitName", "pd.DataFrame"], windows: "WindowSet", season: int | None
 ) -> dict[str, Any]:
     """Return the test's metrics with flat keys and, to choose by, the primary one on validation."""
-    from unrolled.predictions import score
+    from unrolled.scores import PRIMARY, score
 
     primary = PRIMARY[windows.meta["kind"]]
     return {
@@ -64,6 +62,15 @@ def save_predictions(folder: Path, meta: dict[str, Any], tables: dict["SplitName
     for split, table in tables.items():
         table.to_parquet(folder / f"{split}.parquet", index=False)
     (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def save_samples(folder: Path, model_folder: Path, windows: "WindowSet") -> None:
+    """Write what a language model writes, at several temperatures, to ``folder/samples.json``."""
+    from unrolled.model import load
+    from unrolled.samples import write_samples
+
+    samples = write_samples(load(model_folder), windows)
+    (folder / "samples.json").write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         reports = root / "reports" / task / model / str(seed)
         with whole_folder(root / "data" / "predictions" / task / f"{model}-{seed}") as folder:
             save_predictions(folder, meta, tables)
+            if meta["kind"] == "text":
+                save_samples(folder, model_folder, windows)
         write_whole(reports / "history.csv", (model_folder / "history.csv").read_text(encoding="utf-8"))
         write_whole(reports / "metrics.json", json.dumps(metrics, indent=1) + "\n")
         print(

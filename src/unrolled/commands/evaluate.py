@@ -32,11 +32,15 @@ def main(arguments: Sequence[str]) -> None:
         if given["run"] is None:
             raise UserError("no run was given; add run=outputs/NAME, as `unrolled train` printed it")
         run = model_folder(root, given)
+        if run.resolve().is_relative_to((root / "data").resolve()):
+            raise UserError(
+                f"run={given['run']} is a cell of the grid; evaluate it with: dvc repro evaluate@{run.name}"
+            )
         about = json.loads((run / "meta.json").read_text(encoding="utf-8"))
         windows = open_windows(windows_folder(root, about["task"], about["data_digest"]))
         meta, tables = predict_run(run, windows, [split])
 
-        from unrolled.predictions import score
+        from unrolled.scores import score
 
         season = compose_config([f"task={about['task']}"], root, needs=("task",))["judge"]["season"]
         scores = score(tables[split], windows, season)
