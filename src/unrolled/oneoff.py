@@ -1,6 +1,5 @@
 """Windows for runs outside the grid."""
 
-import json
 from pathlib import Path
 
 from unrolled.config import Config
@@ -18,17 +17,15 @@ def windows_for(config: Config, root: Path) -> Path:
     """
     from unrolled.outputs import whole_folder
     from unrolled.taskmodule import task_module
-    from unrolled.window import asked_of, window_raw
+    from unrolled.window import asked_of, read_source, window_raw
 
     task: str = config["task"]
     grid = root / "data" / "windows" / task
     if open_windows(grid).meta["asked"] == asked_of(config):
         return grid
     raw = root / "data" / "raw" / task
-    if not (raw / "source.json").is_file():
-        raise UserError(f"there are no raw files in {raw}; fetch them with: dvc repro fetch@{task}")
-    windows = window_raw(task_module(task), raw, config, json.loads((raw / "source.json").read_text(encoding="utf-8")))
-    folder = windows_folder(root, task, str(windows.meta["digest"]))
+    windows = window_raw(task_module(task), raw, config, read_source(raw))
+    folder = kept_folder(root, task, str(windows.meta["digest"]))
     if not folder.is_dir():
         with whole_folder(folder) as partial:
             save_windows(windows, partial)
@@ -36,8 +33,22 @@ def windows_for(config: Config, root: Path) -> Path:
 
 
 def windows_folder(root: Path, task: str, digest: str) -> Path:
-    """Return where the windows with ``digest`` are: the grid's folder or the one-off runs'."""
-    grid = root / "data" / "windows" / task
+    """Return where the windows with ``digest``, on which a model was trained, are: the grid's folder or the one-off runs'.
+
+    Raises:
+        UserError: they are no longer there.
+    """
+    grid, kept = root / "data" / "windows" / task, kept_folder(root, task, digest)
     if (grid / "meta.json").is_file() and open_windows(grid).meta["digest"] == digest:
         return grid
+    if not kept.is_dir():
+        raise UserError(
+            f"the windows that this model was trained on (digest {digest[:10]}) are neither in {grid} nor in {kept}; "
+            f"if they are the grid's, make them with: dvc repro window@{task}; else train it again"
+        )
+    return kept
+
+
+def kept_folder(root: Path, task: str, digest: str) -> Path:
+    """Return where windows for runs outside the grid are kept."""
     return root / "outputs" / "windows" / f"{task}-{digest[:10]}"

@@ -1,6 +1,13 @@
-"""Stage window: raw files in; one stored array, its splits and a scaler fitted on the training part out."""
+"""Stage window: raw files in; one stored array, its splits and a scaler fitted on the training part out.
+
+usage: unrolled window task=energy [window.context=14 ...]
+
+A context or split on the command line changes the grid's windows until the next `dvc repro`; for one run outside the grid,
+give it to `unrolled train` instead.
+"""
 
 import inspect
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,8 +122,6 @@ def _text_meta(data: Text, splits: dict[str, tuple[int, int]]) -> tuple[dict[str
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stage: ``python -m unrolled.window task=energy``."""
-    import json
-
     from unrolled.checkout import project_root
     from unrolled.config import compose_config
     from unrolled.console import one_line_errors
@@ -128,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = compose_config(sys.argv[1:] if arguments is None else arguments, root, needs=("task",))
         task = config["task"]
         raw = root / "data" / "raw" / task
-        windows = window_raw(task_module(task), raw, config, json.loads(_source(raw).read_text()))
+        windows = window_raw(task_module(task), raw, config, read_source(raw))
         with whole_folder(root / "data" / "windows" / task) as folder:
             save_windows(windows, folder)
         sizes = ", ".join(f"{split} {high - low:,}" for split, (low, high) in windows.meta["splits"].items())
@@ -137,11 +142,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def window_raw(module: Any, raw: Path, config: dict[str, Any], source: dict[str, Any]) -> WindowSet:
     """Read ``raw`` with the task's ``module`` and make its windows as ``config`` asks."""
+    data, splits, about = read_raw(module, raw, config, source)
+    return make_windows(data, splits, config["window"]["transform"], about)
+
+
+def read_raw(
+    module: Any, raw: Path, config: dict[str, Any], source: dict[str, Any]
+) -> tuple[RawData, dict[str, tuple[int, int]], dict[str, Any]]:
+    """Return the raw data, its splits and what else goes into the windows' meta data.
+
+    Args:
+        module: the task's.
+        raw: folder of its raw files.
+        config: the composed configuration.
+        source: what source.json says of the files.
+
+    Raises:
+        UserError: the files or the section ``split`` are not as the task needs them.
+    """
     data = module.read(raw)
     wanted = set(inspect.signature(module.split).parameters) - {"data"}
     if set(config["split"]) - wanted:
         raise UserError(f"split has the keys {', '.join(config['split'])}; valid: {', '.join(sorted(wanted))}")
-    splits = module.split(data, **config["split"])
     about = {
         "context": config["window"]["context"],
         "horizon": config["window"]["horizon"],
@@ -152,7 +174,7 @@ def window_raw(module: Any, raw: Path, config: dict[str, Any], source: dict[str,
         "attribution": module.ATTRIBUTION,
         "asked": asked_of(config),
     }
-    return make_windows(data, splits, config["window"]["transform"], about)
+    return data, module.split(data, **config["split"]), about
 
 
 def asked_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -160,11 +182,17 @@ def asked_of(config: dict[str, Any]) -> dict[str, Any]:
     return {section: config[section] for section in ("split", "window")}
 
 
-def _source(raw: Path) -> Path:
+def read_source(raw: Path) -> dict[str, Any]:
+    """Return what fetch noted of the files in ``raw``: ``source`` and ``sha256``.
+
+    Raises:
+        UserError: nothing was fetched.
+    """
     path = raw / "source.json"
     if not path.is_file():
         raise UserError(f"there are no raw files in {raw}; fetch them with: dvc repro fetch@{raw.name}")
-    return path
+    source: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return source
 
 
 if __name__ == "__main__":
