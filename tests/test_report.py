@@ -1,82 +1,71 @@
-"""The report: every cell of params.yaml beside the baselines, told apart by where its score comes from."""
+"""The report: every model over its seeds beside the baselines, told apart by where its score comes from."""
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from trainedfolders import write_trained
-from windowsets import series_windows
+import yaml
+from conftest import ROOT
+from judgedcheckout import make_root, real
+from windowsets import example_windows, series_windows, text_windows
 
 from unrolled.errors import UserError
-from unrolled.evaluate import flat_metrics, predict_run, save_predictions
-from unrolled.judge import judge_task
 from unrolled.report import leaderboard_text, report_files
-from unrolled.windowset import WindowSet, digest_of, save_windows
-
-SEASON = 7
-
-
-def _real(windows: WindowSet) -> WindowSet:
-    meta = windows.meta | {"source": "real"}
-    meta.pop("digest")
-    return WindowSet(meta | {"digest": digest_of(meta, windows.arrays)}, windows.arrays)
-
-
-def _checkout(root: Path, windows: WindowSet, cells: list[str]) -> Path:
-    """A checkout with the task ``ramp``, whose gru was run and evaluated here."""
-    named = {f"ramp-{c}-0": {"task": "ramp", "model": c, "seed": 0} for c in cells}
-    (root / "params.yaml").write_text(json.dumps({"tasks": ["ramp"], "cells": named}))
-    folder = root / "data/windows/ramp"
-    folder.mkdir(parents=True)
-    save_windows(windows, folder)
-    model = write_trained(root, windows)
-    about, tables = predict_run(model, windows, ("validation", "test"))
-    predictions = root / "data/predictions/ramp/gru-0"
-    predictions.mkdir(parents=True)
-    save_predictions(predictions, about, tables)
-    reports = root / "reports/ramp/gru/0"
-    reports.mkdir(parents=True)
-    (reports / "history.csv").write_text((model / "history.csv").read_text())
-    (reports / "metrics.json").write_text(json.dumps(flat_metrics(about, tables, windows, SEASON)))
-    judge(root, windows)
-    return root
-
-
-def judge(root: Path, windows: WindowSet) -> None:
-    judgement, table = judge_task(windows, root / "data/predictions/ramp", SEASON)
-    (root / "reports/ramp/judgement.json").write_text(json.dumps(judgement))
-    (root / "data/judgements/ramp").mkdir(parents=True, exist_ok=True)
-    table.to_parquet(root / "data/judgements/ramp/baselines.parquet")
+from unrolled.reportcards import cards
+from unrolled.runrecord import judged_cell, read_trained
+from unrolled.shown import percent, shown
 
 
 @pytest.fixture
-def windows() -> WindowSet:
-    return _real(series_windows())
-
-
-@pytest.fixture
-def root(tmp_path: Path, windows: WindowSet) -> Path:
-    return _checkout(tmp_path, windows, ["gru", "lstm"])
+def root(tmp_path: Path) -> Path:
+    return make_root(tmp_path, real(series_windows(110)), missing=("lstm",))
 
 
 def _rows(root: Path) -> dict[str, dict[str, Any]]:
     return {row["row"]: row for row in csv.DictReader(io.StringIO(report_files(root)["leaderboard.csv"]))}
 
 
+def _judgement(root: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((root / "reports/ramp/judgement.json").read_text())
+    return told
+
+
 def test_rows_say_where_their_score_comes_from(root: Path) -> None:
     rows = _rows(root)
-    assert {name: row["state"] for name, row in rows.items()} == {
-        "gru-0": "run here",
-        "lstm-0": "missing",
-        "persistence": "run here",
-        "seasonal_naive": "run here",
+    assert {name: (row["kind"], row["state"]) for name, row in rows.items()} == {
+        "gru": ("model", "run here"),
+        "lstm": ("model", "missing"),
+        "persistence": ("baseline", "run here"),
+        "classical": ("baseline", "run here"),
+        "gru-0": ("cell", "run here"),
+        "gru-1": ("cell", "run here"),
+        "lstm-0": ("cell", "missing"),
     }
-    assert rows["lstm-0"]["value"] == ""
+    assert rows["lstm"]["value"] == ""
     assert float(rows["persistence"]["mae"]) == pytest.approx(1)
+
+
+def test_a_models_row_is_about_all_of_its_seeds(root: Path) -> None:
+    row, told = _rows(root)["gru"], _judgement(root)["models"]["gru"]
+    seeds = [float(_rows(root)[name]["mae"]) for name in ("gru-0", "gru-1")]
+    assert float(row["value"]) == pytest.approx(sum(seeds) / 2)
+    assert row["seeds"] == "2"
+    for column, key in (("value_spread", "value_spread"), ("skill", "skill"), ("skill_low", "skill_low")):
+        assert float(row[column]) == told[key]
+    assert float(row["p_value"]) == told["p_value"]
+    assert row["verdict"] == told["verdict"] == "loses", "untrained: that is a result like any other"
+    assert float(row["coverage_90"]) == 0.875
+    page = report_files(root)["index.html"]
+    assert '<span class="badge loses">loses</span>' in page
+    assert "None of 1 models beats persistence" in page or "The one model judged loses" in page
 
 
 def test_a_score_on_other_data_is_committed_not_run_here(root: Path) -> None:
@@ -84,36 +73,111 @@ def test_a_score_on_other_data_is_committed_not_run_here(root: Path) -> None:
     meta.write_text(meta.read_text().replace('"digest": "', '"digest": "0'))
     assert {row["state"] for row in _rows(root).values()} == {"committed, not run here", "missing"}
     assert "committed, not run here" in report_files(root)["index.html"]
-    assert "gru-0" not in leaderboard_text(root)
+    assert "gru" not in leaderboard_text(root)
+    assert cards(root) == {}
 
 
 def test_a_fresh_clone_shows_what_is_committed(root: Path) -> None:
-    import shutil
-
     shutil.rmtree(root / "data")
     rows = _rows(root)
-    assert rows["gru-0"]["state"] == "committed, not run here"
-    assert rows["gru-0"]["value"] != ""
-    assert "<svg" in report_files(root)["index.html"], "the learning curves are committed"
-
-
-def test_skill_is_beside_the_strongest_baseline_of_the_same_data(root: Path) -> None:
-    rows = _rows(root)
-    assert float(rows["persistence"]["skill"]) == pytest.approx(0)
-    assert float(rows["seasonal_naive"]["skill"]) == pytest.approx(-6)
-    mae = float(rows["gru-0"]["mae"])
-    assert float(rows["gru-0"]["skill"]) == pytest.approx(1 - mae / 1.0)
-    metrics = root / "reports/ramp/gru/0/metrics.json"
-    metrics.write_text(metrics.read_text().replace('"data_digest": "', '"data_digest": "0'))
-    assert _rows(root)["gru-0"]["skill"] == "", "another data set's score saves no share of this baseline's error"
-
-
-def test_the_page_is_self_contained_and_runs_nothing(root: Path) -> None:
+    assert rows["gru"]["state"] == "committed, not run here"
+    assert rows["gru"]["verdict"] == "loses"
     page = report_files(root)["index.html"]
-    assert "default-src 'none'" in page
-    assert "<script" not in page
+    assert ">Learning curves<" in page, "the learning curves are committed"
+    assert ">Forecast against truth<" not in page
+
+
+def test_scores_that_were_not_judged_together_have_no_verdict(root: Path) -> None:
+    metrics = root / "reports/ramp/gru/1/metrics.json"
+    told = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps(told | {"mae": 3.5}))
+    rows = _rows(root)
+    assert rows["gru-1"]["verdict"] == "", "trained again since"
+    assert rows["gru-0"]["verdict"] != ""
+    assert rows["gru"]["verdict"] == "", "the test was on other seeds' losses"
+    assert float(rows["gru-1"]["skill"]) == pytest.approx(1 - 3.5)
+    metrics.write_text(json.dumps(told | {"data_digest": "other"}))
+    rows = _rows(root)
+    assert rows["gru-1"]["skill"] == "", "another data set's score saves no share of this baseline's error"
+    assert float(rows["gru"]["value"]) == float(rows["gru-0"]["value"]), "seeds of two data sets have no mean"
+
+
+def test_before_anything_ran_every_cell_is_missing(tmp_path: Path) -> None:
+    cells = {"ramp-gru-0": {"task": "ramp", "model": "gru", "seed": 0}}
+    (tmp_path / "params.yaml").write_text(json.dumps({"tasks": ["ramp"], "cells": cells}))
+    files = report_files(tmp_path)
+    assert "missing" in files["index.html"]
+    assert "Nothing has been judged yet." in files["index.html"]
+    assert "| gru |  |  |  |  |  |  |  | missing |" in files["leaderboard.md"]
+
+
+def test_the_terminal_tells_the_verdict(root: Path) -> None:
+    told = _judgement(root)["models"]["gru"]
+    line = next(line for line in leaderboard_text(root).splitlines() if line.strip().startswith("gru"))
+    assert shown("mae", told["value"]) in line
+    assert percent(told["skill"]) in line
+    assert line.endswith("2 seeds: loses persistence")
+    assert "(the baseline to beat)" in leaderboard_text(root)
+
+
+def test_card_judgement_and_page_show_the_same_numbers(root: Path) -> None:
+    page, written = report_files(root)["index.html"], cards(root)
+    assert set(written) == {"ramp/gru/0/card.md", "ramp/gru/1/card.md"}
+    for seed in (0, 1):
+        told = _judgement(root)["cells"][f"gru-{seed}"]
+        card = written[f"ramp/gru/{seed}/card.md"]
+        record = read_trained(root, root / f"data/models/ramp-gru-{seed}").record
+        judged = judged_cell(root, record)
+        assert judged is not None
+        assert judged["cell"] == told
+        for said in (shown("mae", told["mae"]), percent(told["skill"]), percent(told["skill_low"])):
+            assert said in card
+            assert said in page
+        assert "87.5 % of the test inside, mean width 12.50 GWh" in card
+        assert "interval {" not in card
+
+
+def test_every_kind_of_task_has_its_figures(tmp_path: Path) -> None:
+    windows = [real(w) for w in (series_windows(110, name="log_return"), example_windows(), text_windows(2450))]
+    page = report_files(make_root(tmp_path, *windows))["index.html"]
+    titles = re.findall(r"<h3[^>]*>([^<]+)<", page)
+    for title in (
+        *("Forecast against truth", "The worst days", "Residuals", "Intervals", "What the forecasts venture"),
+        *("What is mistaken for what", "Most confidently misread", "Reliability", "Error by class"),
+        *("What the models write", "Loss along the text", "Loss by kind of character"),
+        *("Error by month", "Against every baseline", "Learning curves"),
+    ):
+        assert title in titles, title
+    assert titles.count("Where the numbers come from") == 3
+    assert "c0ffeec0ffee" in page, "the commit"
+    assert "10.0 % copied" in page
+    assert "data:image/png;base64," in page
+
+
+def test_the_figure_shows_the_forecast_the_interval_and_the_baseline_of_the_same_day(root: Path) -> None:
+    page = report_files(root)["index.html"]
+    lines = json.loads(re.search(r'data-lines="([^"]*ramp|[^"]*actual[^"]*)"', page)[1].replace("&#34;", '"'))  # type: ignore[index]
+    days = pd.read_parquet(root / "data/predictions/ramp/gru-0/test.parquet")
+    last = days.iloc[-1]
+    assert len(lines) == len(days)
+    assert lines[-1] == (
+        f"{last['date']:%a %Y-%m-%d}: actual {last['actual']:,.0f} GWh, gru-0 {last['predicted']:,.0f} "
+        f"(90 %: {last['predicted'] - 9:,.0f} to {last['predicted'] + 9:,.0f}), persistence {last['anchor']:,.0f}"
+    )
+
+
+def test_the_page_is_self_contained_and_runs_only_its_own_script(root: Path) -> None:
+    page = report_files(root)["index.html"]
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == page.count("<script") == 1
+    checksum = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert policy[1].startswith("default-src 'none';")
+    assert f"script-src 'sha256-{checksum}'" in policy[1]
+    assert "unsafe-inline" not in policy[1].replace("style-src 'unsafe-inline'", "")
     addresses = set(re.findall(r"(?:src|href)=\"([^\"]+)\"", page))
-    assert all(address.startswith("#") for address in addresses), addresses
+    assert all(address.startswith(("#", "data:image/png")) for address in addresses), addresses
     assert not re.findall(r"url\((?!#)", page)
     assert len(page.encode()) < 3_000_000
 
@@ -122,20 +186,30 @@ def test_the_page_repeats_to_the_byte(root: Path) -> None:
     assert report_files(root) == report_files(root)
 
 
-def test_what_comes_from_files_is_escaped(root: Path) -> None:
-    meta = root / "data/windows/ramp/meta.json"
-    content = json.loads(meta.read_text()) | {"attribution": "<script>alert(1)</script> & sons"}
+def test_what_comes_from_files_is_escaped(tmp_path: Path) -> None:
+    windows = text_windows(2450)
+    root = make_root(tmp_path, real(windows), missing=("<script>alert(1)</script>",))
+    meta = root / "data/windows/letters/meta.json"
+    content = json.loads(meta.read_text()) | {"attribution": "<img src=x onerror=alert(2)> & sons"}
     meta.write_text(json.dumps(content))
     page = report_files(root)["index.html"]
-    assert "<script" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; sons" in page
+    assert page.count("<script") == 1, "the page's own"
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;img src=x onerror=alert(2)&gt; &amp; sons" in page
+    assert "&lt;b&gt;abc&lt;/b&gt;" in page, "a generated text"
+    assert "<b>abc" not in page
 
 
 def test_stand_in_data_cannot_be_overlooked(tmp_path: Path) -> None:
-    root = _checkout(tmp_path, series_windows(), ["gru"])
+    root = make_root(tmp_path, series_windows(110), example_windows(), text_windows(2450))
     files = report_files(root)
-    assert "Stand-in data: ramp" in files["index.html"]
-    assert "STAND-IN DATA" in files["index.html"]
+    assert "Stand-in data: ramp, patches, letters" in files["index.html"]
+    for figure in re.findall(r"<figure.*?</figure>", files["index.html"], re.DOTALL):
+        if "Where the numbers come from" not in figure:
+            assert '<span class="mark-standin">STAND-IN DATA</span>' in figure
+        assert figure.count('class="standin"') == figure.count("<svg viewBox") - figure.count(
+            '<svg viewBox="0 0 24 12"'
+        )
     assert "stand-in" in files["leaderboard.csv"]
     assert "stand-in" in files["leaderboard.md"]
     assert "STAND-IN DATA" in leaderboard_text(root)
@@ -143,19 +217,37 @@ def test_stand_in_data_cannot_be_overlooked(tmp_path: Path) -> None:
 
 def test_real_data_carry_no_such_mark(root: Path) -> None:
     files = report_files(root)
-    assert all("stand-in" not in content.lower() for content in files.values())
-    assert "made for a test" in files["index.html"], "the attribution"
-
-
-def test_before_anything_ran_every_cell_is_missing(tmp_path: Path) -> None:
-    cells = {"ramp-gru-0": {"task": "ramp", "model": "gru", "seed": 0}}
-    (tmp_path / "params.yaml").write_text(json.dumps({"tasks": ["ramp"], "cells": cells}))
-    files = report_files(tmp_path)
-    assert "missing" in files["index.html"]
-    assert files["leaderboard.md"].splitlines()[4] == "|  | skill | parameters | data | state |"
+    page = re.sub(r"<style>.*?</style>", "", files["index.html"], flags=re.DOTALL)
+    assert all(
+        "stand-in" not in content.lower() for content in (page, files["leaderboard.csv"], files["leaderboard.md"])
+    )
+    assert "made for a test" in page, "the attribution"
 
 
 def test_a_damaged_file_is_named(root: Path) -> None:
     (root / "reports/ramp/gru/0/metrics.json").write_text("{")
     with pytest.raises(UserError, match="metrics.json is not JSON"):
         report_files(root)
+
+
+def test_dvc_draws_what_the_report_writes(tmp_path: Path) -> None:
+    root = make_root(tmp_path, real(series_windows(110)), real(example_windows()))
+    files = report_files(root)
+    curves = pd.read_csv(io.StringIO(files["ramp/curves.csv"]))
+    assert set(curves["line"]) == {"gru"}
+    assert set(curves["part"]) == {0, 1}
+    days = pd.read_csv(io.StringIO(files["ramp/forecast.csv"]))
+    assert set(days["line"]) == {"actual", "forecast", "baseline"}
+    told = pd.read_parquet(root / "data/predictions/ramp/gru-0/test.parquet")
+    last = days[days["date"] == str(told["date"].iloc[-1].date())].set_index("line")["value"]
+    assert last["actual"] == pytest.approx(told["actual"].iloc[-1], rel=1e-5)
+    assert last["forecast"] == pytest.approx(told["predicted"].iloc[-1], rel=1e-5)
+    assert list(pd.read_csv(io.StringIO(files["patches/confusion.csv"]))) == ["actual", "predicted"]
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    for plot in plots:
+        (definition,) = plot.values()
+        ((file, column),) = definition["y"].items()
+        kind = {"curves.csv": "ramp", "forecast.csv": "ramp", "confusion.csv": "patches"}[Path(file).name]
+        columns = list(pd.read_csv(io.StringIO(files[f"{kind}/{Path(file).name}"])))
+        assert {definition["x"], column} <= set(columns), plot
+        assert definition["template"] == "confusion" or (ROOT / f".dvc/plots/{definition['template']}.json").is_file()

@@ -1,6 +1,11 @@
-"""A model's card: what it is, which data made it, what it may be used for."""
+"""A model's card: what it is, which data made it, how it was judged, what it may be used for."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
 
 from unrolled.runrecord import RunRecord
+from unrolled.shown import percent, shown
 
 DOES = {
     "series": "forecasts the next {horizon} value(s) ({unit}) from the last {context} days",
@@ -12,22 +17,68 @@ LIMITS = {
     "examples": "It knows centred grey pictures like its training data; on others its probabilities mean nothing.",
     "text": "What it writes has the form of its training text and no meaning.",
 }
+VERDICTS = {"beats": "beats", "ties": "is not told apart from", "loses": "loses to"}
 
 
-def card(record: RunRecord) -> str:
-    """Return the card of a run's model as Markdown. Scores stand in the report, beside their baselines."""
+def card(record: RunRecord, judged: Mapping[str, Any] | None = None) -> str:
+    """Return the card of a run's model as Markdown.
+
+    Args:
+        record: the run.
+        judged: what ``runrecord.judged_cell`` found; without it, the card says that the model was not judged.
+    """
     windows, encoder = record.windows, record.config["encoder"]
     source = "real data" if windows["source"] == "real" else f"{windows['source'].upper()} DATA, generated: not for use"
-    parts = ", ".join(f"{name} {high - low:,}" for name, (low, high) in windows["splits"].items())
     lines = [
         f"# {record.name}",
-        f"A {encoder['name']} with {encoder['hidden_size']} units that {DOES[windows['kind']].format(**windows)}.",
-        f"- Data: {record.task}, {source}, digest {windows['digest'][:12]}; targets: {parts}",
+        f"Encoder {encoder['name']} with {encoder['hidden_size']} units: {DOES[windows['kind']].format(**windows)}.",
+        f"- Data: {record.task}, {source}, digest {windows['digest'][:12]}",
         f"- Attribution of the data: {windows['attribution']}",
         f"- Licence of the data: {windows['licence']}",
+        f"- Split: {_split(windows)}",
         "- Chosen: the epoch with the lowest validation loss; the test was not looked at",
+        *(_judged_lines(judged) if judged else ["- Judged: not yet; scores alone would say nothing"]),
         f"- Limits: {LIMITS[windows['kind']]}",
         f"- Identity: {record.identity[:12]} (the hash of configuration, data and code)",
-        "- Scores, beside the baselines that it must beat: reports/index.html of the project",
     ]
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"
+
+
+def _split(windows: Mapping[str, Any]) -> str:
+    parts = [(name, *windows["splits"][name]) for name in ("train", "validation", "test")]
+    if windows["kind"] != "series":
+        return ", ".join(f"{name} {high - low:,}" for name, low, high in parts) + " targets"
+    start = date.fromisoformat(windows["start"])
+    return ", ".join(
+        f"{name} {start + timedelta(days=low)} to {start + timedelta(days=high - 1)} ({high - low:,} days)"
+        for name, low, high in parts
+    )
+
+
+def _judged_lines(judged: Mapping[str, Any]) -> list[str]:
+    """Tell scores, verdict and intervals, each beside what it must beat."""
+    cell, model, metric = judged["cell"], judged["model"], judged["metric"]
+    unit = f" {judged['unit']}" if judged["unit"] else ""
+    plain = [name for name in judged["metrics"] if isinstance(cell.get(name), float) and name != "calibration_error"]
+    scores = ", ".join(f"{name} {shown(name, cell[name])}" for name in plain)
+    lines = [
+        f"- Test scores ({judged['n_test']:,} targets{f', mae and rmse in{unit}' if unit else ''}): {scores}",
+        f"- Must beat: {cell['baseline']}, {metric} {shown(metric, cell['baseline_value'])}",
+        f"- Verdict: it {VERDICTS[cell['verdict']]} {cell['baseline']}: skill {percent(cell['skill'])} "
+        f"(95 % interval {percent(cell['skill_low'])} to {percent(cell['skill_high'])}), p = {cell['p_value']:.2g}",
+    ]
+    if len(model["seeds"]) > 1:
+        lines.append(
+            f"- Over {len(model['seeds'])} seeds: {metric} {shown(metric, model['value'])} on average "
+            f"(standard deviation {shown(metric, model['value_spread'])}); the model {VERDICTS[model['verdict']]} "
+            f"{model['baseline']}, p = {model['p_value']:.2g}"
+        )
+    interval = cell.get("interval")
+    if interval:
+        lines.append(
+            f"- 90 % intervals ({interval['method']}): {100 * interval['coverage_90']:.1f} % of the test inside, mean width "
+            f"{shown('mae', interval['width_90'])}{unit}"
+        )
+    if "calibration_error" in cell:
+        lines.append(f"- Calibration error: {100 * cell['calibration_error']:.2f} % (expected, 15 bins)")
+    return lines

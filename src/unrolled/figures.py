@@ -1,154 +1,305 @@
-"""The report's figures: small SVGs that repeat to the byte and read well on light and dark pages."""
+"""What a figure of the report is, and the figures that every kind of task has."""
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from markupsafe import Markup
 
-# Okabe and Ito's palette, told apart by colour-blind readers too; a model keeps its colour in every figure.
-COLOURS = {
-    "dense": "#8a8a8a",
-    "cnn": "#e69f00",
-    "rnn": "#56b4e9",
-    "lstm": "#0072b2",
-    "gru": "#009e73",
-    "cnn_lstm": "#cc79a7",
-}
-OTHERS = ("#d55e00", "#f0e442", "#a6761d", "#7570b3")
-INK = "#808080"  # readable on white and on black
-STYLE = {
-    "svg.hashsalt": "unrolled",
-    "svg.fonttype": "none",
-    "font.family": ["system-ui", "sans-serif"],
-    "font.size": 10,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": INK,
-    "grid.alpha": 0.18,
-    "legend.frameon": False,
-}
+from unrolled.svg import (
+    NARROW,
+    WIDE,
+    Scale,
+    dots,
+    drawing,
+    element,
+    frame,
+    log_ticks,
+    numbered,
+    path,
+    rule,
+    text,
+    ticks,
+    together,
+)
+
+KNOWN = ("dense", "cnn", "rnn", "lstm", "gru", "cnn_lstm")
+OTHERS = 2  # colours for models of other names
+BASELINE, ACTUAL = "var(--baseline)", "var(--ink)"
+SQUEEZE = 8  # a baseline this many times beyond the models is marked at the axis' end
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell: its text, a second line, a class and how strongly it is shaded (0 to 1)."""
+
+    text: str
+    below: str = ""
+    class_: str = ""
+    shade: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: each row starts with its header."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+    class_: str = ""
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend: ``mark`` is line, dashed, dotted, dot, cross or area."""
+
+    label: str
+    colour: str
+    mark: str = "line"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the page.
+
+    Attributes:
+        title: its heading.
+        read: how to read it and what it shows, in sentences.
+        drawing: trusted markup, made by ``svg``.
+        legend: what its colours mean.
+        lines: what is read out at each point along it, in order; empty if it is not read out.
+        grids: tables that are part of it.
+        numbers: a table of its numbers, folded away.
+        stand_in: whether it shows stand-in data.
+    """
+
+    title: str
+    read: str
+    drawing: Markup = field(default_factory=Markup)
+    legend: Sequence[Key] = ()
+    lines: Sequence[str] = ()
+    grids: Sequence[Grid] = ()
+    numbers: Grid | None = None
+    stand_in: bool = False
 
 
 def colour_of(model: str) -> str:
-    """Return a model's colour."""
-    return COLOURS.get(model) or OTHERS[sum(map(ord, model)) % len(OTHERS)]
+    """Return a model's colour, the same in every figure; a recipe such as ``gru_13k`` has its architecture's."""
+    base = base_of(model)
+    if base in KNOWN:
+        return f"var(--model-{KNOWN.index(base)})"
+    return f"var(--model-{len(KNOWN) + sum(map(ord, model)) % OTHERS})"
 
 
-@contextmanager
-def _canvas(width: float = 7.2, height: float = 3.0) -> Iterator[tuple[Figure, Any]]:
-    with mpl.rc_context({**STYLE, "font.sans-serif": ["DejaVu Sans"], "font.family": "sans-serif"}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.patch.set_alpha(0)
-        axes = figure.subplots()
-        axes.patch.set_alpha(0)
-        yield figure, axes
+def base_of(model: str) -> str:
+    """Return the architecture that a recipe's name begins with, or the name itself."""
+    fits = [name for name in KNOWN if model == name or model.startswith(f"{name}_")]
+    return max(fits, key=len, default=model)
 
 
-def _svg(figure: Figure, stand_in: bool) -> str:
-    """Return the figure as an SVG element, with a mark across it if it shows stand-in data."""
-    if stand_in:
-        figure.text(
-            0.5, 0.5, "STAND-IN DATA", size=30, alpha=0.3, ha="center", va="center", rotation=12, color="#d55e00"
+def is_recipe(model: str) -> bool:
+    """Return whether a model is a variant of an architecture rather than the architecture at its own size."""
+    return base_of(model) != model
+
+
+def both_widths(draw: Callable[[float], Markup]) -> Markup:
+    """Return a drawing for wide pages and one for phones; the page shows one of them."""
+    return together(
+        element("div", draw(width), class_=f"drawing {name}") for name, width in (("wide", WIDE), ("narrow", NARROW))
+    )
+
+
+def most_ticks(width: float, wide: int = 8) -> int:
+    """Return how many ticks fit across."""
+    return wide if width > NARROW else max(3, wide // 2)
+
+
+def learning_curves(curves: Mapping[str, Mapping[int, pd.DataFrame]], stand_in: bool) -> Figure:
+    """Return the validation loss of all models by epoch, on one axis.
+
+    Args:
+        curves: by model and seed, with ``epoch`` and ``validation_loss``.
+        stand_in: mark the figure.
+    """
+    means = {model: _mean_curve(seeds) for model, seeds in curves.items()}
+    every = [curve["validation_loss"] for seeds in curves.values() for curve in seeds.values()]
+    low, high = min(curve.min() for curve in every), max(curve.max() for curve in every)
+    # On a logarithmic axis the first epochs do not flatten the rest.
+    logarithmic = low > 0 and high > 3 * low
+    pad = 0.04 * (high - low) or 0.1
+    levels = log_ticks(low, high) if logarithmic else ticks(low, high, 6)
+
+    epochs = max(len(mean) for mean in means.values())
+
+    def draw(width: float) -> Markup:
+        height = 330.0 if width > NARROW else 270.0
+        x, y = Scale(1, max(epochs, 2), 52, width - 14), Scale(low - pad, high + pad, height - 34, 28)
+        if logarithmic:
+            y = Scale(low / 1.05, high * 1.05, height - 34, 28, logarithmic=True)
+        lines = []
+        for model, seeds in curves.items():
+            for curve in seeds.values():
+                if len(seeds) > 1:
+                    lines.append(_curve(curve["validation_loss"], x, y, "thin", model))
+        lines += [_curve(mean, x, y, "thick", model) for model, mean in means.items()]
+        axes = frame(
+            x,
+            y,
+            [(e, f"{e:.0f}") for e in ticks(1, max(epochs, 2), most_ticks(width, 12)) if e == int(e)],
+            [(level, f"{level:g}") for level in levels],
+            "validation loss" + (" (logarithmic)" if logarithmic else ""),
         )
-    text = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    content = text.getvalue()
-    return content[content.index("<svg") :]
+        label = text(width - 14, height - 2, "epoch", "label", "end")
+        at = [x(epoch) for epoch in range(1, epochs + 1)]
+        alt = f"Validation loss by epoch of {', '.join(curves)}"
+        return drawing(width, height, together([axes, label, *lines]), alt, stand_in, at)
+
+    lines = [
+        f"epoch {epoch + 1}: "
+        + ", ".join(f"{model} {mean.iloc[epoch]:.4f}" for model, mean in means.items() if epoch < len(mean))
+        for epoch in range(epochs)
+    ]
+    best = [
+        [model, str(len(curves[model])), str(int(mean.idxmin()) + 1), f"{mean.min():.4f}", f"{mean.iloc[-1]:.4f}"]
+        for model, mean in means.items()
+    ]
+    return Figure(
+        "Learning curves",
+        "Mean loss on validation after each epoch, in the space that the model learns in. Strong lines are means over "
+        "seeds, faint ones the seeds. The weights with the lowest validation loss are kept; the test was not looked at.",
+        both_widths(draw),
+        [Key(model, colour_of(model), "dashed" if is_recipe(model) else "line") for model in curves],
+        lines,
+        numbers=Grid("Best and last epoch", ["model", "seeds", "best epoch", "best loss", "last loss"], best),
+        stand_in=stand_in,
+    )
 
 
-def learning_curves(curves: dict[str, pd.DataFrame], stand_in: bool) -> str:
-    """Return the validation loss of all cells by epoch, on one axis.
+def _mean_curve(seeds: Mapping[int, pd.DataFrame]) -> "pd.Series[float]":
+    return pd.concat([curve["validation_loss"].reset_index(drop=True) for curve in seeds.values()], axis=1).mean(axis=1)
+
+
+def _curve(values: "pd.Series[float]", x: Scale, y: Scale, class_: str, model: str) -> Markup:
+    points = [(x(epoch), y(value)) for epoch, value in enumerate(values, start=1)]
+    dashed = " dashed" if is_recipe(model) else ""
+    return path(points, f"line {class_}{dashed}", colour_of(model))
+
+
+def breakdown(
+    title: str,
+    read: str,
+    groups: Sequence[str],
+    counts: Sequence[int],
+    losses: Mapping[str, Sequence[float | None]],
+    baseline: str | None,
+    label: str,
+    stand_in: bool,
+) -> Figure:
+    """Return each group's mean loss, a dot per model and a cross for the baseline.
 
     Args:
-        curves: a history per cell name, ``<model>-<seed>``, with ``epoch`` and ``validation_loss``.
+        title: heading.
+        read: how to read it.
+        groups: names of the groups, top to bottom.
+        counts: test rows in each.
+        losses: mean loss by model or baseline; None where a group is empty.
+        baseline: which of them is the baseline.
+        label: of the axis, with its unit.
         stand_in: mark the figure.
     """
-    with _canvas() as (figure, axes):
-        for name, curve in curves.items():
+    most = _reach(losses, baseline)
+
+    def draw(width: float) -> Markup:
+        wide = width > NARROW
+        step = 26.0 if wide else 38.0
+        height = 44 + step * len(groups)
+        x = Scale(0, most * 1.03, 190 if wide else 12, width - 14)
+        y = Scale(0, 1, height - 26, 22)
+        parts = [frame(x, y, numbered(ticks(0, x.high, most_ticks(width))), [], label)]
+        for place, (group, count) in enumerate(zip(groups, counts, strict=True)):
+            middle = 22 + step * (place + (0.5 if wide else 0.72))
+            parts.append(rule(x.start, middle, x.end, middle, "grid"))
+            where = (x.start - 10, middle + 4, "end") if wide else (x.start, middle - 12, "start")
+            parts.append(
+                element(
+                    "text", group, element("tspan", f"  {count:,}", class_="label"), x=where[0], y=where[1], text_anchor=where[2]
+                )
+            )  # fmt: skip
+            for name, values in losses.items():
+                value = values[place]
+                if value is not None and value > x.high:
+                    parts.append(text(x.end, middle + 5, "✕ ▸", "cross", "end"))
+                elif value is not None and name == baseline:
+                    parts.append(text(x(value), middle + 5, "✕", "cross"))
+                elif value is not None:
+                    hollow = "hollow" if is_recipe(name) else "mark"
+                    parts.append(
+                        element(
+                            "circle", cx=x(value), cy=middle, r=4.5, class_=hollow, style=f"color:{colour_of(name)}"
+                        )
+                    )
+        alt = f"{title}: {label} of {', '.join(losses)} in {', '.join(groups)}"
+        return drawing(width, height, together(parts), alt, stand_in)
+
+    rows = [
+        [group, f"{count:,}", *("" if values[place] is None else _short(values[place]) for values in losses.values())]
+        for place, (group, count) in enumerate(zip(groups, counts, strict=True))
+    ]
+    legend = [
+        Key(name.replace("_", " "), BASELINE, "cross")
+        if name == baseline
+        else Key(name, colour_of(name), "ring" if is_recipe(name) else "dot")
+        for name in losses
+    ]
+    numbers = Grid(f"{title}: {label}", ["", "test rows", *(name.replace("_", " ") for name in losses)], rows)
+    return Figure(title, read, both_widths(draw), legend, numbers=numbers, stand_in=stand_in)
+
+
+def _reach(losses: Mapping[str, Sequence[float | None]], baseline: str | None) -> float:
+    """Return how far the axis reaches: to the farthest value, unless the baseline would squeeze the models together."""
+    most = {name: max((v for v in values if v is not None), default=0.0) for name, values in losses.items()}
+    models = max((value for name, value in most.items() if name != baseline), default=0.0)
+    return min(max(most.values(), default=1.0), SQUEEZE * models or math.inf) or 1.0
+
+
+def _short(value: float | None) -> str:
+    assert value is not None
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4f}"
+
+
+def reliability(bins: Mapping[str, Sequence[Mapping[str, float]]], stand_in: bool) -> Figure:
+    """Return how often each cell was right where it was so sure, against how sure it was.
+
+    Args:
+        bins: by cell, with ``count``, mean ``confidence`` and ``accuracy``, both 0 to 1.
+        stand_in: mark the figure.
+    """
+    kept = {name: [entry for entry in found if entry["count"]] for name, found in bins.items()}
+
+    def draw(width: float) -> Markup:
+        side = 420.0 if width > NARROW else width
+        x, y = Scale(0, 1, 52, side - 14), Scale(0, 1, side - 40, 26)
+        share = [(tick, f"{100 * tick:.0f} %") for tick in ticks(0, 1, 6)]
+        parts = [frame(x, y, share, share, "right"), rule(x(0), y(0), x(1), y(1), "reference")]
+        parts.append(text(side - 14, side - 3, "how sure", "label", "end"))
+        for name, found in kept.items():
             model = name.rpartition("-")[0]
-            axes.plot(curve["epoch"] + 1, curve["validation_loss"], color=colour_of(model), label=name, linewidth=1.8)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("validation loss")
-        low = min(curve["validation_loss"].min() for curve in curves.values())
-        high = max(curve["validation_loss"].iloc[min(1, len(curve) - 1) :].max() for curve in curves.values())
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) if high > low else None)
-        axes.legend(ncols=3, fontsize=9)
-        return _svg(figure, stand_in)
+            points = [(x(entry["confidence"]), y(entry["accuracy"])) for entry in found]
+            parts += [path(points, "line", colour_of(model)), dots(points, "middling", colour_of(model))]
+        return drawing(side, side, together(parts), f"Reliability of {', '.join(kept)}", stand_in)
 
-
-def forecast(
-    dates: "pd.Series[Any]", actual: NDArray[Any], lines: dict[str, NDArray[Any]], unit: str, stand_in: bool
-) -> str:
-    """Return the truth and one line per forecast over ``dates``.
-
-    Args:
-        dates: of the targets.
-        actual: the truth, physical units.
-        lines: forecasts by cell name, physical units.
-        unit: of all values.
-        stand_in: mark the figure.
-    """
-    with _canvas(7.2, 3.2) as (figure, axes):
-        axes.plot(dates, actual, color=INK, linewidth=2.6, alpha=0.6, label="actual")
-        for name, values in lines.items():
-            baseline = "-" not in name
-            style = (
-                {"color": "#d55e00", "linestyle": ":"} if baseline else {"color": colour_of(name.rpartition("-")[0])}
-            )
-            axes.plot(dates, values, linewidth=1.4, label=name.replace("_", " ") if baseline else name, **style)
-        axes.set_ylabel(unit)
-        axes.legend(ncols=4, fontsize=9, loc="upper left", bbox_to_anchor=(0, 1.16))
-        figure.autofmt_xdate(rotation=0, ha="center")
-        return _svg(figure, stand_in)
-
-
-def confusion(actual: NDArray[Any], predicted: NDArray[Any], classes: int, stand_in: bool) -> str:
-    """Return the confusion matrix of a classifier, its errors shaded, its right answers only numbered."""
-    counts = np.zeros((classes, classes), dtype=int)
-    np.add.at(counts, (actual, predicted), 1)
-    errors = np.where(np.eye(classes, dtype=bool), 0, counts)
-    with _canvas(5.2, 4.6) as (figure, axes):
-        axes.grid(visible=False)
-        axes.imshow(errors, cmap="Oranges", alpha=0.85, vmin=0, vmax=max(errors.max() * 1.6, 1))
-        for row in range(classes):
-            for column in range(classes):
-                if counts[row, column]:
-                    weight = "bold" if row == column else "normal"
-                    axes.text(column, row, counts[row, column], ha="center", va="center", size=8, weight=weight)
-        axes.set_xticks(range(classes))
-        axes.set_yticks(range(classes))
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("actual")
-        return _svg(figure, stand_in)
-
-
-def loss_along_text(losses: dict[str, NDArray[Any]], parts: int, stand_in: bool) -> str:
-    """Return each cell's mean loss in nats over consecutive parts of the test text.
-
-    Args:
-        losses: (characters,) nats per cell name.
-        parts: into how many parts the text is cut.
-        stand_in: mark the figure.
-    """
-    with _canvas() as (figure, axes):
-        for name, values in losses.items():
-            means = [float(part.mean()) for part in np.array_split(values, parts)]
-            middle = (np.arange(parts) + 0.5) * 100 / parts
-            axes.plot(middle, means, color=colour_of(name.rpartition("-")[0]), label=name, linewidth=1.6)
-        axes.set_xlabel("position in the test text (%)")
-        axes.set_ylabel("nats per character")
-        axes.legend(ncols=3, fontsize=9)
-        return _svg(figure, stand_in)
+    rows = [
+        [f"{name}, {100 * entry['confidence']:.1f} %", f"{entry['count']:,.0f}", f"{100 * entry['accuracy']:.1f} %"]
+        for name, found in kept.items()
+        for entry in found
+    ]
+    return Figure(
+        "Reliability",
+        "Predictions grouped by how sure the model was. On the diagonal, 80 % sure means right in 80 % of the cases; below "
+        "it the model is too sure of itself, above it too modest. Few predictions stand behind the points of low confidence.",
+        both_widths(draw),
+        [Key(name, colour_of(name.rpartition("-")[0])) for name in kept],
+        numbers=Grid("Reliability", ["cell, how sure", "predictions", "right"], rows),
+        stand_in=stand_in,
+    )

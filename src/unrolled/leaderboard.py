@@ -1,8 +1,8 @@
-"""Every score of the checkout in rows: the cells that params.yaml names, and the baselines beside them."""
+"""Every score of the checkout in rows: models over their seeds, the seeds themselves, and the baselines beside them."""
 
-import csv
-import io
 import json
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,6 @@ from unrolled.errors import UserError
 
 RUN_HERE, COMMITTED, MISSING = "run here", "committed, not run here", "missing"
 METRICS = ("mae", "rmse", "mape", "mase", "accuracy", "nll", "loss_nats", "bits_per_char", "perplexity")
-COLUMNS = (
-    "task",
-    "row",
-    "kind",
-    "model",
-    "seed",
-    "metric",
-    "value",
-    "skill",
-    "parameters",
-    "data_source",
-    "state",
-    *METRICS,
-)
 
 
 @dataclass(frozen=True)
@@ -34,36 +20,62 @@ class Row:
     """One line of a task's table.
 
     Attributes:
-        name: ``gru-0`` or a baseline's name.
-        kind: ``model`` or ``baseline``.
+        name: ``gru``, for one seed ``gru-0``, or a baseline's name.
+        kind: ``model`` (over its seeds), ``cell`` (one seed) or ``baseline``.
         state: run here; committed, not run here; or missing.
-        scores: the test's metrics.
-        skill: share of the strongest baseline's error that it saves; None if they are not of the same data.
-        about: all of the cell's metrics.json.
+        scores: the test's metrics; a model's are means over ``seeds``.
+        skill: share of the error of the baseline to beat that it saves; None if they are not of the same data.
+        judged: what judgement.json says of the row, with intervals, test and verdict; empty if it says nothing.
+        spread: standard deviation of the ordering metric over the seeds; None for fewer than two.
+        about: all of a cell's metrics.json; of a model, its number of parameters.
     """
 
     task: str
     name: str
     kind: str
     state: str
-    scores: dict[str, float]
+    scores: Mapping[str, float]
     skill: float | None
     data_source: str
     model: str = ""
-    seed: int | None = None
-    about: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    spread: float | None = None
+    judged: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> Mapping[str, Any]:
+        """Scores of the row's prediction intervals, empty if it has none."""
+        return self.judged.get("interval") or {}
 
 
 @dataclass(frozen=True)
 class Table:
-    """One task's rows, best first; ``metric`` orders them, ``strongest`` is the baseline to beat."""
+    """One task's rows.
+
+    Attributes:
+        metric: what orders the rows.
+        strongest: the baseline to beat; None before anything was judged.
+        rows: models and baselines, best first.
+        cells: every model's seeds.
+        judgement: all of judgement.json.
+    """
 
     task: str
     metric: str
     unit: str | None
     strongest: str | None
     rows: list[Row]
-    judgement: dict[str, Any]
+    cells: dict[str, list[Row]]
+    judgement: Mapping[str, Any]
+
+    def metrics(self) -> list[str]:
+        """Return the metrics that any row has, in their fixed order."""
+        return [metric for metric in METRICS if any(metric in row.scores for row in self.rows)]
+
+    def all_cells(self) -> list[Row]:
+        """Return the rows of all seeds of all models, best first within a model's place in the table."""
+        return [cell for row in self.rows for cell in self.cells.get(row.name, []) if row.kind == "model"]
 
 
 def tables(root: Path) -> list[Table]:
@@ -73,44 +85,113 @@ def tables(root: Path) -> list[Table]:
         UserError: a committed file is damaged.
     """
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    return [_table(root, task, params["cells"]) for task in params["tasks"]]
+    return [_table(root, str(task), params["cells"]) for task in params["tasks"]]
 
 
-def _table(root: Path, task: str, cells: dict[str, dict[str, Any]]) -> Table:
+def _table(root: Path, task: str, cells: Mapping[str, Mapping[str, Any]]) -> Table:
     judgement = read_json(root / "reports" / task / "judgement.json")
     here = read_json(root / "data" / "windows" / task / "meta.json").get("digest")
-    rows = [_cell_row(root, cell, judgement, here) for cell in cells.values() if cell["task"] == task]
-    metric = judgement.get("metric") or next((m for m in METRICS if any(m in row.scores for row in rows)), "mae")
-    for name, scores in judgement.get("baselines", {}).items():
+    found: dict[str, list[Row]] = {}
+    for cell in cells.values():
+        if cell["task"] == task:
+            row = _cell_row(root, task, str(cell["model"]), cell["seed"], judgement, here)
+            found.setdefault(row.model, []).append(row)
+    by_model = {model: sorted(rows, key=lambda row: row.seeds) for model, rows in found.items()}
+    scored = [row for rows in by_model.values() for row in rows]
+    metric = judgement.get("metric") or next((m for m in METRICS if any(m in row.scores for row in scored)), "mae")
+    rows = [_model_row(model, seeds, judgement, metric) for model, seeds in by_model.items()]
+    for name, told in judgement.get("baselines", {}).items():
         state = RUN_HERE if here == judgement["data_digest"] else COMMITTED
-        skill = _skill(metric, scores, judgement, judgement["data_digest"])
-        rows.append(Row(task, name, "baseline", state, scores, skill, judgement["data_source"]))
-    rows.sort(key=lambda row: (metric not in row.scores, _error(metric, row.scores.get(metric, 0.0)), row.name))
-    return Table(task, metric, judgement.get("unit"), judgement.get("strongest"), rows, judgement)
+        scores = {metric: told[metric] for metric in METRICS if metric in told}
+        skill = _skill(scores, judgement, judgement["data_digest"])
+        rows.append(Row(task, name, "baseline", state, scores, skill, judgement["data_source"], judged=told))
+    rows.sort(key=lambda row: (metric not in row.scores, error_of(metric, row.scores.get(metric, 0.0)), row.name))
+    return Table(task, metric, judgement.get("unit"), judgement.get("strongest"), rows, by_model, judgement)
 
 
-def _cell_row(root: Path, cell: dict[str, Any], judgement: dict[str, Any], here: str | None) -> Row:
-    task, model, seed = cell["task"], str(cell["model"]), cell["seed"]
+def _cell_row(root: Path, task: str, model: str, seed: int, judgement: Mapping[str, Any], here: str | None) -> Row:
     about = read_json(root / "reports" / task / model / str(seed) / "metrics.json")
     name = f"{model}-{seed}"
     if not about:
-        return Row(task, name, "model", MISSING, {}, None, "", model, seed)
+        return Row(task, name, "cell", MISSING, {}, None, "", model, (seed,))
     run = about["data_digest"] == here and (root / "data" / "predictions" / task / name).is_dir()
     scores = {metric: about[metric] for metric in METRICS if metric in about}
-    skill = _skill(judgement.get("metric", ""), scores, judgement, about["data_digest"])
     return Row(
-        task, name, "model", RUN_HERE if run else COMMITTED, scores, skill, about["data_source"], model, seed, about
+        task,
+        name,
+        "cell",
+        RUN_HERE if run else COMMITTED,
+        scores,
+        _skill(scores, judgement, about["data_digest"]),
+        about["data_source"],
+        model,
+        (seed,),
+        judged=_judged(judgement, name, about),
+        about=about,
     )
 
 
-def _skill(metric: str, scores: dict[str, float], judgement: dict[str, Any], digest: str) -> float | None:
+def _judged(judgement: Mapping[str, Any], name: str, about: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what was judged of a cell, unless that was on other data or of an earlier training."""
+    told: Mapping[str, Any] = judgement.get("cells", {}).get(name, {})
+    if not told or about["data_digest"] != judgement["data_digest"]:
+        return {}
+    metric = judgement["metric"]
+    return told if math.isclose(told[metric], about.get(metric, math.nan), rel_tol=1e-9) else {}
+
+
+def _model_row(model: str, cells: list[Row], judgement: Mapping[str, Any], metric: str) -> Row:
+    """Return a model's row over the seeds that were judged together; without a judgement, over those of one data set."""
+    told: Mapping[str, Any] = judgement.get("models", {}).get(model, {})
+    used = [cell for cell in cells if cell.judged]
+    if not told or [cell.seeds[0] for cell in used] != told["seeds"]:
+        told, used = {}, []
+    if not used:
+        scored = [cell for cell in cells if cell.scores]
+        digests = {cell.about["data_digest"] for cell in scored}
+        digest = judgement.get("data_digest") if judgement.get("data_digest") in digests else min(digests, default=None)
+        used = [cell for cell in scored if cell.about["data_digest"] == digest]
+    if not used:
+        return Row(cells[0].task, model, "model", MISSING, {}, None, "", model)
+    scores = _means(cell.scores for cell in used)
+    skills = [cell.skill for cell in used]
+    skill = None if None in skills else sum(filter(None, skills)) / len(skills)
+    interval = _means(cell.interval for cell in used) if all(cell.interval for cell in used) else {}
+    if interval:
+        interval |= {"method": used[0].interval.get("method", "")}
+    return Row(
+        used[0].task,
+        model,
+        "model",
+        RUN_HERE if all(cell.state == RUN_HERE for cell in used) else COMMITTED,
+        scores | ({metric: told["value"]} if told else {}),
+        told.get("skill", skill),
+        used[0].data_source,
+        model,
+        tuple(cell.seeds[0] for cell in used),
+        told.get("value_spread"),
+        dict(told) | ({"interval": interval} if told and interval else {}),
+        {"parameters": used[0].about["parameters"]} if "parameters" in used[0].about else {},
+    )
+
+
+def _means(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the means of the numbers that all mappings have."""
+    every = list(told)
+    shared = [key for key, value in every[0].items() if isinstance(value, int | float) and all(key in t for t in every)]
+    return {key: sum(t[key] for t in every) / len(every) for key in shared}
+
+
+def _skill(scores: Mapping[str, float], judgement: Mapping[str, Any], digest: str) -> float | None:
+    metric = judgement.get("metric", "")
     if digest != judgement.get("data_digest") or metric not in scores:
         return None
     reference = judgement["baselines"][judgement["strongest"]][metric]
-    return 1 - _error(metric, scores[metric]) / _error(metric, reference)
+    return 1 - error_of(metric, scores[metric]) / error_of(metric, reference)
 
 
-def _error(metric: str, value: float) -> float:
+def error_of(metric: str, value: float) -> float:
+    """Return a score as an error, lower is better: what accuracy lacks of 1, any other metric as it is."""
     return 1 - value if metric == "accuracy" else value
 
 
@@ -131,66 +212,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds {type(content).__name__}, not an object; run its stage again")
     return content
-
-
-def as_csv(all_tables: list[Table]) -> str:
-    """Return all rows as one csv; no times, so that equal results are equal bytes."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for table in all_tables:
-        for row in table.rows:
-            known = {"task": row.task, "row": row.name, "kind": row.kind, "model": row.model, "seed": row.seed}
-            found = {"metric": table.metric, "value": row.scores.get(table.metric), "skill": row.skill}
-            about = {"parameters": row.about.get("parameters"), "data_source": row.data_source, "state": row.state}
-            writer.writerow(known | found | about | row.scores)
-    return text.getvalue()
-
-
-def as_markdown(all_tables: list[Table]) -> str:
-    """Return one table per task, baselines among the models."""
-    parts = ["# Leaderboard", ""]
-    for table in all_tables:
-        names = [metric for metric in METRICS if any(metric in row.scores for row in table.rows)]
-        parts += [f"## {table.task}{f' ({table.unit})' if table.unit else ''}", ""]
-        header = ["", *names, "skill", "parameters", "data", "state"]
-        parts += [_line(header), "|---" * len(header) + "|"]
-        for row in table.rows:
-            name = f"*{row.name}* (baseline)" if row.kind == "baseline" else row.name
-            values = [shown(metric, row.scores.get(metric)) for metric in names]
-            size = f"{row.about['parameters']:,}" if "parameters" in row.about else ""
-            parts.append(_line([name, *values, percent(row.skill), size, row.data_source, row.state]))
-        parts.append("")
-    return "\n".join(parts)
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def as_text(all_tables: list[Table]) -> str:
-    """Return the tables for a terminal: the rows that were run here, and the baselines that they must beat."""
-    lines = []
-    for table in all_tables:
-        lines.append(f"\n{table.task}: {table.metric}{f' in {table.unit}' if table.unit else ''} on the test")
-        for row in table.rows:
-            if row.state == RUN_HERE:
-                mark = "  (baseline)" if row.kind == "baseline" else ""
-                mark += "  STAND-IN DATA" if row.data_source != "real" else ""
-                value = shown(table.metric, row.scores.get(table.metric))
-                lines.append(f"  {row.name:<16} {value:>10}   skill {percent(row.skill):>7}{mark}")
-    return "\n".join(lines) + "\n"
-
-
-def shown(metric: str, value: float | None) -> str:
-    """Return a score as people read it: accuracy in percent, errors with as many digits as they deserve."""
-    if value is None:
-        return ""
-    if metric == "accuracy":
-        return f"{100 * value:.2f} %"
-    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share with its sign, or nothing."""
-    return "" if share is None else f"{100 * share:+.1f} %"
