@@ -27,7 +27,7 @@ repro: install  ## the full grid (dvc repro)
 	dvc repro
 
 test: install  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: install  ## formatter, linter, type checker and the fast tests
 	ruff format --check .

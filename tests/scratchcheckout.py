@@ -17,7 +17,7 @@ cells:
   energy-gru-0: {task: energy, model: gru, seed: 0}
   shakespeare-gru-0: {task: shakespeare, model: gru, seed: 0}
 """
-PARTS = ("src", "conf", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", ".gitignore")
+PARTS = ("src", "conf", ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", "dvc.yaml", ".gitignore")
 
 
 def make_checkout(root: Path) -> Path:

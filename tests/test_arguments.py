@@ -22,7 +22,14 @@ def test_an_unknown_argument_is_refused(argument: str, told: str) -> None:
         parse_arguments([argument], {"seed": "0"})
 
 
-@pytest.mark.parametrize("text", ["-1", "one", "1.5", "", "1_0"])
+def test_where_nothing_can_be_set_it_says_so() -> None:
+    with pytest.raises(UserError, match="unknown key 'seed' in 'seed=1'; valid: none at all"):
+        parse_arguments(["seed=1"], {})
+    with pytest.raises(UserError, match="cannot read 'now': expected nothing more"):
+        parse_arguments(["now"], {})
+
+
+@pytest.mark.parametrize("text", ["-1", "--5", "one", "1.5", "", "1_0", "٣", str(2**63), "9" * 5000])
 def test_a_seed_is_a_whole_number(text: str) -> None:
     with pytest.raises(UserError, match="expected a whole number, at least 0"):
         whole_number({"seed": text}, "seed")

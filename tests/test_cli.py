@@ -19,7 +19,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"  {name} " in shown
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *STAGES])
 def test_a_commands_help_shows_its_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     main([name, "--help"])
     assert f"usage: unrolled {name}" in capsys.readouterr().out
@@ -62,6 +62,19 @@ def test_config_prints_every_value_with_its_home(capsys: pytest.CaptureFixture[s
         (["config", "task=enrgy", "model=gru"], "error: unknown task 'enrgy'"),
         (["train", "-m", "task=energy", "model=gru,gur"], "error: unknown model 'gur'"),
         (["train", "--fast", "task=energy", "model=gru"], "error: unknown option '--fast'; valid: -m"),
+        (["train", "task=energy", "model=gru", "out=src"], "src is there and is no run, which could be replaced"),
+        (["train", "task=energy", "model=gru", "out=."], "is there and is no run"),
+        (["train", "task=energy", "model=gru", "out=README.md"], "is there and is no run"),
+        (["train", "task=energy", "model=gru", "out=data/models/energy-gru-0"], "data/ is the grid's"),
+        (["train", "task=energy", "model=gru", "out=3"], "error: out=3: expected a folder, such as out=outputs/wide"),
+        (["train", "-m", "task=energy", "model=gru,rnn", "out=outputs/x"], "would be written over each other"),
+        (
+            ["config", "-x"],
+            "error: unknown option '-x'; valid: --help, and key=value as `unrolled config --help` shows",
+        ),
+        (["check", "--deep", "task=energy"], "error: unknown option '--deep'"),
+        (["describe", "-m", "task=energy", "model=gru"], "error: unknown option '-m'"),
+        (["window", "--force"], "error: unknown option '--force'"),
         (["evaluate"], "error: no run was given"),
         (["evaluate", "run=outputs/nothing"], "is not a model folder"),
         (["predict", "task=energy", "model=rnn", "seed=99"], "train it with: dvc repro train@energy-rnn-99"),

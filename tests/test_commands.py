@@ -46,6 +46,20 @@ def test_a_run_is_evaluated_on_validation_unless_test_is_asked_for(
     assert json.loads((checkout / run / "metrics.json").read_text())["n_test"] == 731
 
 
+def test_a_cell_of_the_grid_is_not_evaluated_into_its_model_folder(checkout: Path, unrolled: Unrolled) -> None:
+    before = sorted((checkout / "data/models/energy-gru-0").iterdir())
+    told = unrolled("evaluate", "run=data/models/energy-gru-0", fails=True)
+    assert "is a cell of the grid; evaluate it with: dvc repro evaluate@energy-gru-0" in told
+    assert sorted((checkout / "data/models/energy-gru-0").iterdir()) == before
+
+
+def test_a_run_may_be_written_elsewhere(unrolled: Unrolled, tmp_path: Path) -> None:
+    out = tmp_path / "away"
+    told = unrolled("train", "task=energy", "model=gru", "trainer=smoke", f"out={out}")
+    assert f"evaluate it with: unrolled evaluate run={out}\n" in told
+    assert "on validation (GWh): mae" in unrolled("evaluate", f"run={out}")
+
+
 def test_a_sweep_runs_every_combination(checkout: Path, unrolled: Unrolled) -> None:
     asked = ["task=energy", "model=rnn,lstm", "trainer=smoke", "encoder.hidden_size=5,6"]
     told = unrolled("train", "-m", *asked)
@@ -53,6 +67,20 @@ def test_a_sweep_runs_every_combination(checkout: Path, unrolled: Unrolled) -> N
     assert len(set(runs)) == 4
     sizes = {json.loads((checkout / run / "meta.json").read_text())["parameters"] for run in runs}
     assert len(sizes) == 4
+
+
+def test_a_horizon_and_quantiles_go_the_whole_way(checkout: Path, unrolled: Unrolled) -> None:
+    asked = ["task=energy", "model=gru", "trainer=smoke", "window.horizon=3", "head.quantiles=[0.05,0.5,0.95]"]
+    run = re.search(r"unrolled evaluate run=(\S+)", unrolled("train", *asked))[1]
+    told = unrolled("evaluate", f"run={run}", "split=test")
+    assert re.search(r"mae_step_1 [\d.]+, mae_step_2 [\d.]+, mae_step_3 [\d.]+$", told, re.MULTILINE)
+    metrics = json.loads((checkout / run / "metrics.json").read_text())
+    assert metrics["n_test"] == 3 * (731 - 2)
+    assert sum(metrics[f"mae_step_{step}"] for step in (1, 2, 3)) / 3 == pytest.approx(metrics["mae"])
+    days = re.findall(
+        r"forecast:   (\S+)  [\d,.]+ GWh  90 % between [\d,.]+ and [\d,.]+\n", unrolled("predict", f"run={run}")
+    )
+    assert days == ["2018-01-01", "2018-01-02", "2018-01-03"]
 
 
 def test_a_sweep_with_one_mistake_runs_nothing(checkout: Path, unrolled: Unrolled) -> None:

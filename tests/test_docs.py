@@ -6,11 +6,12 @@ import re
 import pytest
 from conftest import ROOT
 
-from unrolled.leaderboard import percent, shown
+from unrolled.shown import percent, shown
 from unrolled.taskmodule import task_module, task_names
 
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "docs/from-series-to-forecast.md")]
+NAMES = ("README.md", "CONTRIBUTING.md", "data/README.md", "docs/from-series-to-forecast.md", "docs/judging.md")
+PAGES = [ROOT / name for name in NAMES]
 
 
 def _results() -> list[str]:
@@ -21,22 +22,29 @@ def _results() -> list[str]:
 
 def test_the_results_are_the_leaderboards() -> None:
     with (ROOT / "reports/leaderboard.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["kind"] != "cell"]
     said = {}
     for line in _results():
         name, *values = [cell.strip(" *") for cell in line.strip("|").split("|")]
         said[name] = values
     tasks = task_names()
-    assert set(said) == {row["row"].removesuffix("-0") for row in rows}
+    everywhere = [
+        name for name in {row["row"] for row in rows} if sum(row["row"] == name for row in rows) == len(tasks)
+    ]
+    assert set(said) == {*everywhere, *(row["row"] for row in rows if row["kind"] == "baseline")}
     header = re.search(r"^\| \| (.*) \|$", README, re.MULTILINE)
     assert header
     columns = [re.match(r"\w+", cell.strip())[0] for cell in header[1].split("|")]  # type: ignore[index]
     assert sorted(columns) == tasks
     for name, values in said.items():
         for task, value in zip(columns, values, strict=True):
-            found = [row for row in rows if row["task"] == task and row["row"].removesuffix("-0") == name]
-            expected = "".join(f"{shown(r['metric'], float(r['value']))} ({percent(float(r['skill']))})" for r in found)
-            assert value == expected, f"{name} on {task}"
+            found = [row for row in rows if row["task"] == task and row["row"] == name]
+            assert value.replace("*", "") == "".join(map(_told, found)), f"{name} on {task}"
+
+
+def _told(row: dict[str, str]) -> str:
+    said = f"{shown(row['metric'], float(row['value']))} ({percent(float(row['skill']))})"
+    return f"{said} {row['verdict']}".rstrip()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -57,7 +65,7 @@ def test_every_command_and_target_of_the_readme_exists() -> None:
     commands = {path.stem for path in (ROOT / "src/unrolled/commands").glob("[!_]*.py")} | {"fetch"}
     assert set(re.findall(r"unrolled ([a-z]+) ", README)) <= commands
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets
 
 
 def test_every_experiment_in_the_readme_names_its_target() -> None:

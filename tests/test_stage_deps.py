@@ -37,7 +37,8 @@ def _cases() -> Iterator[tuple[str, dict[str, str], list[str]]]:
     for task in tasks:
         for stage in ("fetch", "window"):
             yield stage, {"task": task}, [f"unrolled.{stage}", f"unrolled.tasks.{task}"]
-    yield "judge", {"task": "energy"}, ["unrolled.judge"]
+    for stage in ("baseline", "judge"):
+        yield stage, {"task": "energy"}, [f"unrolled.{stage}"]
     yield "report", {}, ["unrolled.report"]
     for stage in ("train", "evaluate"):
         yield stage, {}, [f"unrolled.{stage}"]
@@ -119,13 +120,28 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 
 
 LAYERS = [
-    {"errors", "dataset", "batch", "metrics", "imports", "windowset"},
-    {"transform", "outputs", "identity", "arguments", "baselines"},
+    {"errors", "dataset", "batch", "metrics", "imports", "windowset", "losses", "breakdowns", "significance", "shown"},
+    {"transform", "outputs", "identity", "arguments", "predictiontable"},
+    {"baselines.examples", "baselines.series", "baselines.text", "scores", "predicted", "intervals", "calibration"},
+    {"verdicts", "uncertainty"},
+    {"judgement"},
     {"batches", "heads"},
     {"model"},
     {"predictions", "datamodule", "describe", "generate", "learners.supervised"},
-    {"training"},
-    {"fetch", "window", "train", "evaluate", "judge", "report", "workshop"},
+    {"training", "samples"},
+    {
+        "fetch",
+        "window",
+        "baseline",
+        "encodercode",
+        "train",
+        "evaluate",
+        "judge",
+        "report",
+        "workshop",
+        "leakguard",
+        "backtest",
+    },
 ]
 
 
@@ -143,6 +159,7 @@ def test_imports_point_one_way() -> None:
     [
         ("unrolled.fetch", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.window", {"torch", "pytorch_lightning", "mlflow"}),
+        ("unrolled.baseline", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.judge", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.report", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.evaluate", {"pytorch_lightning", "mlflow"}),

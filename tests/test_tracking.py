@@ -92,6 +92,52 @@ def _record(**facts: Any) -> RunRecord:
     return RunRecord(IDENTITY, config_for(windows), windows.meta, FACTS | facts)
 
 
+def _judge(root: Path, identity: str = IDENTITY) -> dict[str, Any]:
+    """Write a judgement as the judge stage would and return what it says of the cell."""
+    told = {"skill": 0.25, "skill_low": 0.1, "skill_high": 0.4, "p_value": 0.012, "verdict": "beats"}
+    told |= {"baseline": "persistence", "baseline_value": 3.5}
+    interval = {
+        "method": "conformal, static, signed",
+        "coverage_90": 0.91,
+        "width_90": 9.5,
+        "winkler_90": 12.0,
+        "crps": 1.8,
+    }
+    cell = told | {"identity": identity, "mae": 2.5, "interval": interval}
+    model = told | {"seeds": [0], "value": 2.5, "value_spread": None}
+    judgement = {"metric": "mae", "unit": "GWh", "n_test": 10, "strongest": "persistence"}
+    judgement |= {"baselines": {"persistence": {"mae": 3.5}}, "cells": {"gru-0": cell}, "models": {"gru": model}}
+    (root / "reports/ramp/judgement.json").write_text(json.dumps(judgement))
+    return cell
+
+
+def test_a_judged_run_has_its_verdict_skill_and_card(root: Path, folder: Path) -> None:
+    write_evaluation(root, folder, mae=2.5)
+    mirror(root, folder)
+    assert "Judged: not yet" in _run(root).data.tags["mlflow.note.content"]
+    cell = _judge(root)
+    mirror(root, folder)
+    run = _run(root)
+    tags = {key: run.data.tags[f"unrolled.{key}"] for key in ("verdict", "must_beat", "model_verdict")}
+    assert tags == {"verdict": "beats", "must_beat": "persistence", "model_verdict": "beats"}
+    for key in ("skill", "skill_low", "skill_high", "p_value"):
+        assert run.data.metrics[f"test/{key}"] == cell[key]
+    assert (run.data.metrics["test/coverage_90"], run.data.metrics["test/crps"]) == (0.91, 1.8)
+    written = run.data.tags["mlflow.note.content"]
+    assert "it beats persistence: skill +25.0 % (95 % interval +10.0 % to +40.0 %), p = 0.012" in written
+    assert "91.0 % of the test inside" in written
+    client = trackingstore.connect(root).client
+    (logged,) = client.search_logged_models([run.info.experiment_id])
+    assert logged.tags["mlflow.note.content"] == written, "the model's description is its card"
+
+
+def test_a_verdict_on_another_training_is_not_this_ones(root: Path, folder: Path) -> None:
+    write_evaluation(root, folder, mae=2.5)
+    _judge(root, identity="f" * 64)
+    mirror(root, folder)
+    assert "unrolled.verdict" not in _run(root).data.tags
+
+
 def test_mirror_logs_everything_that_the_files_say(root: Path, folder: Path) -> None:
     write_sidecar(root, IDENTITY, FACTS)
     write_evaluation(root, folder, mae=2.5)
@@ -101,7 +147,7 @@ def test_mirror_logs_everything_that_the_files_say(root: Path, folder: Path) -> 
     assert (run.info.start_time, run.info.end_time) == (STARTED, STARTED + 90_000)
     assert run.data.params["encoder.hidden_size"] == "4"
     card = run.data.tags["mlflow.note.content"]
-    assert "A gru with 4 units that forecasts the next 1 value(s) (GWh) from the last 5 days." in card
+    assert "Encoder gru with 4 units: forecasts the next 1 value(s) (GWh) from the last 5 days." in card
     assert "Licence of the data: none" in card
     assert run.data.params["training.averaging"] == "null"
     assert run.data.params["trainer.enable_progress_bar"] == "true"

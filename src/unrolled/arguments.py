@@ -1,7 +1,8 @@
 """Read ``key=value`` arguments of the commands that compose no configuration."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from unrolled.errors import UserError
 
@@ -16,11 +17,15 @@ def parse_arguments(arguments: Sequence[str], defaults: Mapping[str, str | None]
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
-            raise UserError(f"cannot read {argument!r}: expected key=value with one of: {', '.join(defaults)}")
+            raise UserError(f"cannot read {argument!r}: expected {_expected(defaults)}")
         if key not in defaults:
-            raise UserError(f"unknown key {key!r} in {argument!r}; valid: {', '.join(defaults)}")
+            raise UserError(f"unknown key {key!r} in {argument!r}; valid: {', '.join(defaults) or 'none at all'}")
         values[key] = value
     return values
+
+
+def _expected(keys: Collection[str]) -> str:
+    return f"key=value with one of: {', '.join(keys)}" if keys else "nothing more"
 
 
 def required(values: Mapping[str, str | None], key: str, valid: Sequence[str]) -> str:
@@ -37,15 +42,16 @@ def required(values: Mapping[str, str | None], key: str, valid: Sequence[str]) -
 
 
 def whole_number(values: Mapping[str, str | None], key: str, low: int = 0) -> int:
-    """Return the value of ``key`` as a whole number of at least ``low``.
+    """Return the value of ``key`` as a whole number of at least ``low``, below 2^63: more fits no seed and no array.
 
     Raises:
         UserError: it is not one.
     """
     text = values[key] or ""
-    if not text.lstrip("-").isdecimal() or int(text) < low:
-        raise UserError(f"{key}={text}: expected a whole number, at least {low}")
-    return int(text)
+    number = int(text) if re.fullmatch(r"-?[0-9]{1,19}", text) else None
+    if number is None or not low <= number < 2**63:
+        raise UserError(f"{key}={text}: expected a whole number, at least {low} and below 2^63")
+    return number
 
 
 def decimal(values: Mapping[str, str | None], key: str) -> float:

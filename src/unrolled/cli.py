@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).parent
-STAGES = ("fetch", "window", "judge", "report")
+STAGES = ("fetch", "window", "baseline", "judge", "report")
+FLAGS = {"train": ("-m", "--multirun")}
 USAGE = """unrolled: recurrent sequence models, reproducible and judged against what they must beat.
 
 usage: unrolled COMMAND [key=value ...]        unrolled COMMAND --help
@@ -39,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "-h" in rest or "--help" in rest:
         print(_docstring(name))
         return
+    flags = [argument for argument in rest if argument.startswith("-") and argument not in FLAGS.get(name, ())]
+    if flags:
+        valid = ", ".join((*FLAGS.get(name, ()), "--help"))
+        sys.exit(f"error: unknown option {flags[0]!r}; valid: {valid}, and key=value as `unrolled {name} --help` shows")
     import_module(_module(name)).main(rest)
 
 

@@ -63,6 +63,7 @@ class TrainedRun:
         history: one mapping of metric names to numbers per epoch, in order; what an epoch did not measure is absent.
         predictions: folder of the predictions that this very model made, or None.
         scores: flat metrics of those predictions.
+        judged: what the judge said of those predictions, or None; see ``judged_cell``.
     """
 
     record: RunRecord
@@ -72,6 +73,7 @@ class TrainedRun:
     history: list[tuple[int, dict[str, float]]]
     predictions: Path | None
     scores: Mapping[str, Any]
+    judged: Mapping[str, Any] | None = None
 
     def parts(self) -> dict[str, str]:
         """Return a short digest of each part to mirror; a part that is not there yet is absent."""
@@ -79,10 +81,9 @@ class TrainedRun:
         if self.predictions:
             files["predictions"] = sorted(self.predictions.glob("*.parquet"))
         digests = {part: _digest(paths) for part, paths in files.items()}
-        if self.scores:
-            digests["scores"] = hashlib.sha256(json.dumps(self.scores, sort_keys=True).encode()).hexdigest()[:12]
-        if self.record.facts:
-            digests["facts"] = hashlib.sha256(json.dumps(self.record.facts, sort_keys=True).encode()).hexdigest()[:12]
+        for part, content in (("scores", self.scores), ("facts", self.record.facts), ("judged", self.judged)):
+            if content:
+                digests[part] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         return digests
 
 
@@ -115,15 +116,36 @@ def read_trained(root: Path, folder: Path) -> TrainedRun:
         record = RunRecord(meta["identity"], config | named, meta["windows"], read_sidecar(root, meta["identity"]))
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{place} is damaged ({type(error).__name__}: {error}); train it again") from error
-    predictions, scores = _judged(root, folder, record)
-    return TrainedRun(record, folder, place, meta, history, predictions, scores)
+    predictions, scores = _evaluated(root, folder, record)
+    judged = judged_cell(root, record) if predictions and _in_grid(root, folder) else None
+    return TrainedRun(record, folder, place, meta, history, predictions, scores, judged)
 
 
-def _judged(root: Path, folder: Path, record: RunRecord) -> tuple[Path | None, Mapping[str, Any]]:
+def judged_cell(root: Path, record: RunRecord) -> dict[str, Any] | None:
+    """Return what the task's judgement.json says of a cell of the grid and of its model over all seeds.
+
+    None if it was not judged, or another training was. Keys: ``metric``, ``metrics``, ``unit``, ``n_test``, ``cell``,
+    ``model``.
+    """
+    judgement = _json(root / "reports" / record.task / "judgement.json")
+    model = str(record.config["model"])
+    cell = judgement.get("cells", {}).get(f"{model}-{record.config['seed']}")
+    if cell is None or cell.get("identity") != record.identity:
+        return None
+    scores = [name for name in judgement["baselines"][judgement["strongest"]] if name in cell]
+    kept = {key: judgement[key] for key in ("metric", "unit", "n_test")}
+    return kept | {"metrics": scores, "cell": cell, "model": judgement["models"][model]}
+
+
+def _in_grid(root: Path, folder: Path) -> bool:
+    return folder.is_relative_to((root / "data" / "models").resolve())
+
+
+def _evaluated(root: Path, folder: Path, record: RunRecord) -> tuple[Path | None, Mapping[str, Any]]:
     """Return the predictions and scores that stand beside a run, unless another training made them."""
     config = record.config
     cell = f"{config['model']}-{config['seed']}"
-    in_grid = folder.is_relative_to((root / "data" / "models").resolve())
+    in_grid = _in_grid(root, folder)
     predictions = root / "data" / "predictions" / record.task / cell if in_grid else folder / "predictions"
     reports = root / "reports" / record.task / str(config["model"]) / str(config["seed"]) if in_grid else folder
     if _json(predictions / "meta.json").get("identity") != record.identity:

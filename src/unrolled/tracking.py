@@ -16,12 +16,23 @@ from unrolled.card import card
 from unrolled.errors import UserError
 from unrolled.learningcurve import draw_learning_curve
 from unrolled.liverun import LiveRun, OpenedRun, batches, known_steps, log_metrics
-from unrolled.loggedmodel import log_model
+from unrolled.loggedmodel import describe_model, log_model
 from unrolled.runrecord import RunRecord, TrainedRun, read_trained, trained_folders
 from unrolled.trackingstore import Store, attempt, connect, describe, failures, public_uri, tracking_uri
 
 IDENTITY = "unrolled.identity"
 MIRRORED = "unrolled.mirrored"  # JSON: a digest of each part that the run has in full
+JUDGED = (
+    "skill",
+    "skill_low",
+    "skill_high",
+    "p_value",
+    "coverage_90",
+    "width_90",
+    "winkler_90",
+    "crps",
+    "calibration_error",
+)
 PARAMS_PER_CALL = 100  # MLflow's limit
 
 
@@ -99,7 +110,7 @@ def _complete_alone(store: Store, run: TrainedRun) -> bool:
     lacking = {part for part, digest in parts.items() if done.get(part) != digest}
     if not lacking and found.info.status == "FINISHED":
         return False
-    _log_description(client, found, run.record)
+    _log_description(client, found, run.record, run.judged)
     _log_data(client, run_id, run.record)
     if "curves" in lacking:
         _log_curves(client, run_id, run)
@@ -109,6 +120,8 @@ def _complete_alone(store: Store, run: TrainedRun) -> bool:
     if "model" in lacking:
         client.log_artifact(run_id, str(run.folder / "config.yaml"))
         log_model(client, run_id, found.info.experiment_id, run)
+    if lacking & {"model", "judged"}:
+        describe_model(client, run_id, found.info.experiment_id, card(run.record, run.judged))
     client.log_batch(run_id, tags=[RunTag(MIRRORED, json.dumps(done | parts, sort_keys=True))])
     client.set_terminated(run_id, "FINISHED", end_time=run.record.ended())
     return True
@@ -126,13 +139,13 @@ def _find_or_create(store: Store, record: RunRecord) -> Any:
         return store.client.create_run(experiment, start_time=record.started(), run_name=record.name, tags=tags)
 
 
-def _log_description(client: Any, run: Any, record: RunRecord) -> None:
+def _log_description(client: Any, run: Any, record: RunRecord, judged: Mapping[str, Any] | None = None) -> None:
     """Log parameters (MLflow lets nobody change one) and tags."""
     from mlflow.entities import Param, RunTag
 
     known = run.data.params
     params = [Param(key, value) for key, value in _flat(record.config) if key not in known]
-    tags = [RunTag(key, value) for key, value in _tags(record).items() if run.data.tags.get(key) != value]
+    tags = [RunTag(key, value) for key, value in _tags(record, judged).items() if run.data.tags.get(key) != value]
     for batch in batches(params, PARAMS_PER_CALL):
         client.log_batch(run.info.run_id, params=batch)
     client.log_batch(run.info.run_id, tags=tags)
@@ -146,11 +159,11 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
-def _tags(record: RunRecord) -> dict[str, str]:
+def _tags(record: RunRecord, judged: Mapping[str, Any] | None) -> dict[str, str]:
     facts = dict(record.facts or {})
     versions = facts.get("versions") or {}
     tags = {
-        "mlflow.note.content": card(record),
+        "mlflow.note.content": card(record, judged),
         "mlflow.source.name": "unrolled train",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": facts.get("commit"),
@@ -162,6 +175,9 @@ def _tags(record: RunRecord) -> dict[str, str]:
         "unrolled.dirty": json.dumps(facts["dirty"]) if facts.get("dirty") is not None else None,
         **{f"unrolled.version.{name}": version for name, version in versions.items()},
     }
+    if judged:
+        tags |= {"unrolled.verdict": judged["cell"]["verdict"], "unrolled.must_beat": judged["cell"]["baseline"]}
+        tags["unrolled.model_verdict"] = judged["model"]["verdict"]
     return {key: str(value) for key, value in tags.items() if value is not None}
 
 
@@ -201,12 +217,17 @@ def _log_curves(client: Any, run_id: str, run: TrainedRun) -> None:
 
 
 def _log_scores(client: Any, found: Any, run: TrainedRun) -> None:
-    """Log the best validation loss, the size and the test scores, unless the run has that value."""
+    """Log the best validation loss, the size, the cost, the test scores and skill, unless the run has that value."""
     from mlflow.entities import Metric
 
     values = {key: run.meta[key] for key in ("best_validation_loss", "best_epoch", "parameters", "steps")}
     for key, value in run.scores.items():
         values[key if key in values else _score_name(key)] = value
+    if run.judged:
+        cell = run.judged["cell"] | run.judged["cell"].get("interval", {})
+        values |= {f"test/{key}": cell[key] for key in JUDGED if key in cell}
+    if run.record.facts:
+        values["train_seconds"] = run.record.facts["seconds"]
     # Now, not then: of two values at one step MLflow shows the later one.
     now, known = round(time.time() * 1000), found.data.metrics
     numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}

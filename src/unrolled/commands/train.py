@@ -25,15 +25,14 @@ def main(arguments: Sequence[str]) -> None:
     with one_line_errors():
         root = project_root()
         overrides = [argument for argument in arguments if argument not in MULTIRUN]
-        flags = [argument for argument in overrides if argument.startswith("-")]
-        if flags:
-            raise UserError(f"unknown option {flags[0]!r}; valid: -m, --multirun, --help, and key=value overrides")
         several = len(overrides) < len(arguments)
-        runs = expand_sweep(overrides) if several else [overrides]
-        for config in [compose_config(run, root) for run in runs]:
+        configs = [compose_config(run, root) for run in (expand_sweep(overrides) if several else [overrides])]
+        if len({config["out"] for config in configs} - {None}) not in (0, len(configs)):
+            raise UserError(f"out={configs[0]['out']}: several runs would be written over each other; leave out= out")
+        for config in configs:
             check(config, root)
         if several:
-            sweep(overrides, root, lambda run: train_one(compose_config(run, root), root))
+            sweep(overrides, root, lambda config: train_one(config, root))
         else:
             train_one(compose_config(overrides, root), root)
 
@@ -42,8 +41,10 @@ def check(config: Config, root: Path) -> None:
     """Refuse before anything runs what the model or the Trainer would refuse.
 
     Raises:
-        UserError: the sizes, names or the machine do not fit.
+        UserError: the sizes, names or the machine do not fit, or it would be written over something else.
     """
+    _check_out(config["out"], root)
+
     from unrolled.model import build
     from unrolled.oneoff import windows_for
     from unrolled.training import make_trainer
@@ -51,6 +52,21 @@ def check(config: Config, root: Path) -> None:
 
     build(config, open_windows(windows_for(config, root)).meta)
     make_trainer(config, [])
+
+
+def _check_out(asked: object, root: Path) -> None:
+    """Refuse an ``out=`` whose content is not an earlier run: the new run would take its place."""
+    if asked is None or asked == "":
+        return
+    if not isinstance(asked, str):
+        raise UserError(f"out={asked!r}: expected a folder, such as out=outputs/wide")
+    out = (root / asked).resolve()
+    if out.is_relative_to((root / "data").resolve()):
+        raise UserError(
+            f"out={asked}: data/ is the grid's, and `dvc repro` fills it; name a folder such as outputs/wide"
+        )
+    if out.exists() and not (out / "weights.safetensors").is_file():
+        raise UserError(f"out={asked}: {out} is there and is no run, which could be replaced; name a new folder")
 
 
 def train_one(config: Config, root: Path) -> float:
@@ -64,5 +80,6 @@ def train_one(config: Config, root: Path) -> float:
     name = f"{config['task']}-{config['model']}-{config['seed']}-{identity[:10]}"
     out = root / (config["out"] or f"outputs/{name}")
     loss = train(config, windows, out, root)
-    print(f"{name}: best validation loss {loss:.5f}; evaluate it with: unrolled evaluate run={out.relative_to(root)}")
+    place = out.relative_to(root) if out.is_relative_to(root) else out
+    print(f"{name}: best validation loss {loss:.5f}; evaluate it with: unrolled evaluate run={place}")
     return loss
