@@ -42,6 +42,7 @@ lock: install  ## resolve requirements.lock anew from pyproject.toml
 	pip-compile --quiet --extra dev --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
 	sed -i "s/+cpu$$//" requirements.lock  # the build of torch is the machine's choice, the release is ours
 
-clean:  ## remove .venv, caches and everything that a run leaves here, except data/ and committed reports
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache outputs mlartifacts mlflow.db* src/*.egg-info .dvc/cache .dvc/tmp
+# .dvc/cache stays: DVC takes for lost what is not in it, trains the whole grid anew, and can restore nothing.
+clean:  ## remove .venv, caches, outputs/ and MLflow's runs, but neither data/, reports nor what `dvc checkout` restores
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache outputs mlartifacts mlflow.db* dvc_plots src/*.egg-info .dvc/tmp
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

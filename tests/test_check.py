@@ -1,5 +1,8 @@
 """Before anything runs: params.yaml, every cell, and the data's source."""
 
+import gzip
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from conftest import ROOT
 from unrolled.check import check_cells, missing_data, read_params
 from unrolled.errors import UserError
 from unrolled.model import encoder_names
+from unrolled.taskmodule import task_module
 from unrolled.workshop import PAIRS, cells_of, choose_data, set_data
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -93,13 +97,20 @@ def test_without_a_source_the_stand_ins_are_chosen_loudly(
     assert "\ndata: real" in (tmp_path / "params.yaml").read_text()
 
 
-def test_a_mirror_folder_with_the_files_is_a_source(tmp_path: Path) -> None:
+def test_a_mirror_folder_is_a_source_if_its_files_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for task in PAIRS:
-        from unrolled.taskmodule import task_module
-
-        for file in task_module(task).FILES:
+        module = task_module(task)
+        empty = [replace(file, addresses=(), sha256=hashlib.sha256(b"").hexdigest()) for file in module.FILES]
+        monkeypatch.setattr(module, "FILES", empty)
+        for file in empty:
             (tmp_path / file.mirror_path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / file.mirror_path).touch()
+            (tmp_path / file.mirror_path).write_bytes(gzip.compress(b"") if file.packed else b"")
     assert dict(missing_data(tmp_path / "checkout", PAIRS, str(tmp_path))) == {}
+    (tmp_path / "energy/opsd_germany_daily.csv").write_bytes(b"Date")
+    (tmp_path / "mnist/t10k-labels-idx1-ubyte.gz").unlink()
+    missing = dict(missing_data(tmp_path / "checkout", PAIRS, str(tmp_path)))
+    assert set(missing) == {"energy", "mnist"}
+    assert "4 bytes with another sha256" in missing["energy"]
+    assert "No such file" in missing["mnist"]
     with pytest.raises(UserError, match="expected an absolute folder that exists"):
         dict(missing_data(tmp_path / "checkout", PAIRS, "no/such/folder"))

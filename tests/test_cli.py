@@ -90,6 +90,15 @@ def test_a_mistake_is_one_line_and_exit_code_1(arguments: list[str], told: str, 
     assert "\n" not in str(stopped.value)
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate", "generate"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"task": "energy"}'])
+def test_a_damaged_run_is_told(command: str, content: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "meta.json").write_text(content)
+    with pytest.raises(SystemExit, match=r"error: .*meta.json is .*; train this model again"):
+        main([command, f"run={tmp_path}"])
+
+
 def test_outside_a_checkout_a_command_says_so(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="error: no dvc.yaml in .* go into a checkout"):

@@ -153,9 +153,26 @@ def test_a_file_that_is_there_is_not_fetched_again_and_a_damaged_one_is(host, tm
 
 def test_a_failed_fetch_leaves_the_earlier_file(tmp_path: Path) -> None:
     (tmp_path / "days.csv").write_bytes(b"last year's")
-    with pytest.raises(UserError, match="ConnectionError"):
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9: no connection\. What now: set UNROLLED_MIRROR"):
         fetch_file(_file(NOWHERE), tmp_path, None)
     assert _only(tmp_path) == b"last year's"
+
+
+def test_a_mirror_folder_that_cannot_serve_is_named_once_with_the_reason(tmp_path: Path) -> None:
+    mirror, folder = tmp_path / "mirror", tmp_path / "raw"
+    place = mirror / "energy/days.csv"
+    place.parent.mkdir(parents=True)
+    folder.mkdir()
+    for content, told in ((None, "No such file"), (CONTENT[:-1], "bytes with another sha256"), (PAGE, "a web page")):
+        if content is not None:
+            place.write_bytes(content)
+        with pytest.raises(UserError) as refused:
+            fetch_file(_file(NOWHERE), folder, str(mirror))
+        assert str(refused.value).count(str(place)) == 1
+        assert told in str(refused.value)
+        assert f"{place} (" in str(unavailable(SimpleNamespace(FILES=[_file(NOWHERE)]), folder, str(mirror)))
+    place.write_bytes(CONTENT)
+    assert unavailable(SimpleNamespace(FILES=[_file(NOWHERE)]), folder, str(mirror)) is None
 
 
 def test_a_mirror_folder_comes_before_the_addresses(tmp_path: Path) -> None:
@@ -179,7 +196,7 @@ def test_a_mirror_address_comes_before_the_publishers(host, tmp_path: Path) -> N
     assert set(asked) == {"/mirror/energy/days.csv"}
 
 
-@pytest.mark.parametrize("mirror", ["data", "/nowhere/at/all", "ftp://example.org"])
+@pytest.mark.parametrize("mirror", ["data", "/nowhere/at/all", "ftp://example.org", "http://", "http://[bad"])
 def test_a_mirror_that_is_no_place_is_refused(mirror: str) -> None:
     with pytest.raises(UserError, match="expected an absolute folder that exists, or an http"):
         plan_attempts(_file(), mirror)
@@ -207,10 +224,34 @@ def test_source_json_says_what_the_files_are(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "raw/days.csv") in (tmp_path / "raw/source.json").read_text()
 
 
+def _made_up(text: bytes) -> object:
+    def stand_in(folder: Path) -> None:
+        (folder / "days.csv").write_bytes(text)
+        if not text:
+            raise OSError("the disk is full")
+
+    return SimpleNamespace(FILES=[_file(NOWHERE)], stand_in=stand_in)
+
+
+def test_a_fetch_that_fails_leaves_all_files_and_what_is_said_of_them(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    fetch(_made_up(b"made up"), "stand-in", raw, None)
+    before = {path.name: path.read_bytes() for path in raw.iterdir()}
+    two = SimpleNamespace(FILES=[_file(), _file(NOWHERE, content=b"other")])
+    (tmp_path / "energy").mkdir()
+    (tmp_path / "energy/days.csv").write_bytes(CONTENT)
+    with pytest.raises(UserError):  # the first file is there, the second nowhere
+        fetch(two, "real", raw, str(tmp_path))
+    with pytest.raises(OSError, match="full"):
+        fetch(_made_up(b""), "stand-in", raw, None)
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "energy"}, "nothing half stays"
+
+
 def test_a_look_says_whether_the_files_can_be_had(host, tmp_path: Path) -> None:
     address, served, _ = host
     task = SimpleNamespace(FILES=[_file(f"{address}/days")])
-    assert "days.csv: no answer from 127.0.0.1" in unavailable(task, tmp_path, None)
+    assert "days.csv cannot be had from 127.0.0.1" in unavailable(task, tmp_path, None)
     served["/days"] = (200, CONTENT)
     assert unavailable(task, tmp_path, None) is None
     served["/days"] = (200, PAGE)

@@ -15,7 +15,7 @@ from unrolled.errors import UserError
 from unrolled.fetch import fetch, sha256_of
 from unrolled.taskmodule import task_module, task_names
 from unrolled.tasks import bitcoin, energy, mnist, shakespeare
-from unrolled.window import window_raw
+from unrolled.window import read_source, window_raw
 from unrolled.windowset import open_windows, save_windows
 
 HEADER = "Date,Consumption,Wind,Solar,Wind+Solar"
@@ -98,8 +98,9 @@ def test_a_bad_csv_is_refused_with_its_first_bad_line(lines: list[str], header: 
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no file"):
-        energy.read_file(tmp_path / "none.csv")
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(UserError, match="there is no file"):
+            energy.read_file(path)
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(UserError, match="is not a csv"):
         energy.read_file(tmp_path / "picture.csv")
@@ -119,6 +120,7 @@ IMAGES = np.arange(2 * 28 * 28, dtype=np.uint64).astype(np.uint8).tobytes()
     ("content", "told"),
     [
         (b"", "an IDX file of bytes in 3 dimensions"),
+        (bytes([0, 0, 8, 3]) + bytes(6), "has 10 bytes and starts with"),
         (b"<!doctype html>", "an IDX file of bytes in 3 dimensions"),
         (bytes([0, 0, 13, 3]) + struct.pack(">3I", 2, 28, 28) + IMAGES, "an IDX file of bytes in 3 dimensions"),
         (bytes([0, 0, 8, 1]) + struct.pack(">I", 1568) + IMAGES, "an IDX file of bytes in 3 dimensions"),
@@ -182,6 +184,12 @@ def test_a_character_that_training_never_had_is_refused(tmp_path: Path) -> None:
         ("bitcoin", "split.validation_fraction=1", "expected a number between 0 and 1"),
         ("shakespeare", "split.test_fraction=0.97", "it is empty or out of order"),
         ("energy", "window.transform=null", "a series needs level, log_return or min_max"),
+        ("energy", "~split.test", "split has the keys validation; expected test, validation"),
+        ("energy", "+split.gap=1", "split has the keys validation, test, gap; expected test, validation"),
+        ("mnist", "window.context=14", "the examples of mnist have 28 steps, no more and no fewer"),
+        ("mnist", "window.horizon=3", "window.horizon=3: mnist is no series, so its horizon is 1"),
+        ("shakespeare", "window.horizon=3", "shakespeare is no series, so its horizon is 1"),
+        ("shakespeare", "window.context=300000", "needs 300001 characters in the train split, but it has 170"),
     ],
 )
 def test_a_window_or_split_that_does_not_fit_is_refused(task: str, override: str, told: str, tmp_path: Path) -> None:
@@ -190,6 +198,28 @@ def test_a_window_or_split_that_does_not_fit_is_refused(task: str, override: str
     with pytest.raises(UserError) as refused:
         window_raw(module, tmp_path, compose_config([f"task={task}", override], ROOT, ("task",)), _source())
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_a_raw_file_changed_by_hand_or_gone_is_refused(name: str, tmp_path: Path) -> None:
+    module, raw = task_module(name), tmp_path / name
+    fetch(module, "stand-in", raw, None)
+    assert read_source(raw)["source"] == "stand-in"
+    path = raw / module.FILES[0].name
+    with path.open("ab") as file:
+        file.write(b"1")
+    with pytest.raises(UserError, match=f"has been changed since it was fetched .*dvc repro fetch@{name}"):
+        read_source(raw)
+    path.unlink()
+    with pytest.raises(UserError, match=f"has no {path.name}; fetch again with: dvc repro fetch@{name}"):
+        read_source(raw)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"source": "real", "sha256": 3}'])
+def test_a_damaged_note_of_what_was_fetched_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "source.json").write_text(content)
+    with pytest.raises(UserError, match=r"source.json is damaged .*fetch again with: dvc repro fetch@"):
+        read_source(tmp_path)
 
 
 def test_an_unknown_task_names_the_known() -> None:

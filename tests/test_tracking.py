@@ -353,6 +353,7 @@ def test_a_store_that_fails_costs_one_notice_and_seconds(
     assert told.out.count("\n") == told.out.count("notice:") == told.out.count("`unrolled track`") == 1
     assert told.err == ""
     assert "127.0.0.1" in told.out
+    assert "HTTPConnectionPool" not in told.out
     assert "hush" not in told.out
     with pytest.raises(UserError, match="run `unrolled track` again") as error:
         track(root)

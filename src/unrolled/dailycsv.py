@@ -38,7 +38,7 @@ def read_daily_csv(path: Path, *, date_column: str, value_column: str, unit: str
 def _read_text_columns(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"there is no file {path}; name a csv with the columns {', '.join(columns)}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(

@@ -11,11 +11,14 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 from unrolled.errors import UserError
 from unrolled.rawfile import RawFile
@@ -37,13 +40,22 @@ def plan_attempts(file: RawFile, mirror: str | None) -> list[str]:
     """
     if not mirror:
         return list(file.addresses)
-    if mirror.startswith(("http://", "https://")):
+    if _has_host(mirror):
         return [f"{mirror.rstrip('/')}/{file.mirror_path}", *file.addresses]
     folder = Path(mirror)
     if not folder.is_absolute() or not folder.is_dir():
         raise UserError(f"UNROLLED_MIRROR={mirror!r}: expected an absolute folder that exists, or an http(s) address")
     packed = folder / file.mirror_path
-    return [str(place) for place in (packed, packed.parent / file.name) if place.is_file()] + list(file.addresses)
+    unpacked = packed.parent / file.name
+    # A folder without the file is named all the same, so that a failure says where it was looked for.
+    return [str(unpacked if unpacked.is_file() and not packed.is_file() else packed), *file.addresses]
+
+
+def _has_host(address: str) -> bool:
+    try:
+        return address.startswith(("http://", "https://")) and bool(urlsplit(address).hostname)
+    except ValueError:
+        return False
 
 
 def fetch_file(file: RawFile, folder: Path, mirror: str | None) -> None:
@@ -53,7 +65,7 @@ def fetch_file(file: RawFile, folder: Path, mirror: str | None) -> None:
         UserError: no place had it; the message says what each one answered.
     """
     target = folder / file.name
-    if target.is_file() and sha256_of(target) == file.sha256:
+    if _is_there(file, folder):
         return
     answers = []
     for place in plan_attempts(file, mirror):
@@ -71,6 +83,11 @@ def fetch_file(file: RawFile, folder: Path, mirror: str | None) -> None:
     raise UserError(f"{file.name} could not be fetched. " + "; ".join(answers) + f". What now: {ALTERNATIVES}")
 
 
+def _is_there(file: RawFile, folder: Path) -> bool:
+    target = folder / file.name
+    return target.is_file() and sha256_of(target) == file.sha256
+
+
 class _Refused(Exception):
     """Why one place did not serve the file."""
 
@@ -82,7 +99,11 @@ def _obtain(place: str, file: RawFile, target: Path) -> None:
         _Refused: it did not have the file as it must be.
     """
     if not place.startswith(("http://", "https://")):
-        with open(place, "rb") as source:
+        with ExitStack() as opened:
+            try:
+                source: BinaryIO = opened.enter_context(open(place, "rb"))
+            except OSError as error:  # in writing it would be ours, and no other place would help
+                raise _Refused(error.strerror or str(error)) from error
             _unpack(source, file, target, packed=place.endswith(".gz"))
         return
     download = target.with_suffix(".download")
@@ -167,7 +188,14 @@ def _is_page(start: bytes) -> bool:
 
 
 def _short(error: Exception) -> str:
-    """Return the error's kind and its first 160 characters in one line."""
+    """Return in a few words why nothing came; what requests says of a machine without a network fills a screen."""
+    from requests import ConnectionError, Timeout
+    from requests.exceptions import ProxyError, SSLError
+
+    if isinstance(error, Timeout):
+        return "no answer in time"
+    if isinstance(error, ConnectionError) and not isinstance(error, ProxyError | SSLError):
+        return "no connection: its name is not known here" if "NameResolution" in str(error) else "no connection"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
@@ -178,7 +206,7 @@ def sha256_of(path: Path) -> str:
 
 
 def fetch(module: ModuleType, data: str, folder: Path, mirror: str | None) -> None:
-    """Fill ``folder`` with the files of a task's ``module`` and source.json, which says what they are.
+    """Fill ``folder`` with the files of a task's ``module`` and source.json, which says what they are; all or none.
 
     Args:
         module: one of ``tasks/``.
@@ -190,43 +218,70 @@ def fetch(module: ModuleType, data: str, folder: Path, mirror: str | None) -> No
         UserError: a file cannot be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if data == "stand-in":
-        module.stand_in(folder)
-    else:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        new = Path(scratch)
+        if data == "stand-in":
+            module.stand_in(new)
+        else:
+            for file in module.FILES:
+                if not _is_there(file, folder):
+                    fetch_file(file, new, mirror)
+        found = {}
         for file in module.FILES:
-            fetch_file(file, folder, mirror)
-    found = {file.name: sha256_of(folder / file.name) for file in module.FILES}
-    about = {"source": data, "sha256": found}
-    (folder / "source.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            path = new / file.name
+            found[file.name] = sha256_of(path if path.is_file() else folder / file.name)
+        about = json.dumps({"source": data, "sha256": found}, indent=1, sort_keys=True) + "\n"
+        (new / "source.json").write_text(about, encoding="utf-8")
+        # If this is cut short, no source.json is left that would call the ones by the other's name.
+        (folder / "source.json").unlink(missing_ok=True)
+        for name in [*found, "source.json"]:
+            if (new / name).is_file():
+                (new / name).replace(folder / name)
 
 
 def unavailable(module: ModuleType, folder: Path, mirror: str | None) -> str | None:
     """Return why a task's real files cannot be had, or None if they can; a look, not a download.
 
+    A file in a mirror folder is read and verified; of an address only the start is asked for.
+
     Raises:
         UserError: ``mirror`` is no place at all.
     """
+    for file in module.FILES:
+        if _is_there(file, folder):
+            continue
+        reasons = []
+        for place in plan_attempts(file, mirror):
+            try:
+                _look(place, file)
+                break
+            except _Refused as refusal:
+                reasons.append(f"{place.split('/')[2] if _has_host(place) else place} ({refusal})")
+        else:
+            return f"{file.name} cannot be had from {', '.join(reasons)}"
+    return None
+
+
+def _look(place: str, file: RawFile) -> None:
+    """Look whether a place has ``file``.
+
+    Raises:
+        _Refused: it does not.
+    """
     import requests
 
-    for file in module.FILES:
-        target, reasons = folder / file.name, []
-        if target.is_file() and sha256_of(target) == file.sha256:
-            continue
-        for place in plan_attempts(file, mirror):
-            if not place.startswith(("http://", "https://")):
-                break
-            try:
-                with requests.get(place, stream=True, timeout=5) as answer:
-                    answer.raise_for_status()
-                    start = next(answer.iter_content(64), b"")
-                if not _is_page(start.lstrip()[:15].lower()):
-                    break
-                reasons.append(f"{place.split('/')[2]} (a web page)")
-            except requests.RequestException as error:
-                reasons.append(f"{place.split('/')[2]} ({type(error).__name__})")
-        else:
-            return f"{file.name}: no answer from {', '.join(reasons)}"
-    return None
+    if not _has_host(place):
+        with tempfile.TemporaryDirectory() as scratch:
+            _obtain(place, file, Path(scratch) / file.name)
+        return
+    try:
+        with requests.get(place, stream=True, timeout=5) as answer:
+            answer.raise_for_status()
+            start = next(answer.iter_content(64), b"")
+    except requests.RequestException as error:
+        raise _Refused(_short(error)) from error
+    if _is_page(start.lstrip()[:15].lower()):
+        raise _Refused("a web page")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -88,7 +88,7 @@ def track(root: Path) -> None:
     except failures() as error:
         where = public_uri(tracking_uri(root))
         raise UserError(
-            f"the store {where} failed: {describe(error)}; start it and run `unrolled track` again"
+            f"the store {where} failed: {describe(error)}; mend or start it and run `unrolled track` again"
         ) from error
     if damaged:
         raise UserError(f"{damaged} of {len(folders)} model folders could not be read; the lines above name them")

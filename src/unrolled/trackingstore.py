@@ -134,6 +134,9 @@ def describe(error: Exception) -> str:
     """Return the first line of an error without any password that an address in it has."""
     lines = str(error).strip().splitlines()
     text = re.sub(r"//[^/\s]*@", "//", lines[0] if lines else "")
+    asked, failed, why = text.partition(" failed with exception ")
+    if failed:  # urllib3's own words for a server that is not there fill half a screen
+        return f"{asked} got no answer ({'it took too long' if 'timed out' in why else 'no connection'})"
     return f"{type(error).__name__}: {text[:200]}"
 
 

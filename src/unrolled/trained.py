@@ -1,7 +1,9 @@
 """Find the trained model that a command means."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from unrolled.arguments import required, whole_number
 from unrolled.config import names
@@ -27,3 +29,18 @@ def model_folder(root: Path, given: Mapping[str, str | None]) -> Path:
     if not (folder / "meta.json").is_file():
         raise UserError(f"there is no trained model in {folder}; train it with: dvc repro train@{cell}")
     return folder
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return a model folder's meta.json: what was trained, and under ``windows`` on which data.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        about = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{folder}/meta.json is damaged ({error}); train this model again") from error
+    if not isinstance(about, dict) or not {"task", "data_digest", "windows"} <= set(about):
+        raise UserError(f"{folder}/meta.json is not what `unrolled train` writes; train this model again")
+    return about

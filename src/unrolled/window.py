@@ -6,6 +6,7 @@ A context or split on the command line changes the grid's windows until the next
 give it to `unrolled train` instead.
 """
 
+import hashlib
 import inspect
 import json
 import sys
@@ -37,6 +38,7 @@ def make_windows(
         UserError: a split is too short for the context and the horizon, or a later split has an unknown character.
     """
     arrays: dict[str, NDArray[Any]]
+    _check_steps(data, splits, about)
     if isinstance(data, Series):
         if name is None:
             raise UserError(
@@ -51,10 +53,26 @@ def make_windows(
         arrays = {"inputs": data.inputs, "targets": data.targets}
     else:
         meta, tokens = _text_meta(data, splits)
-        _check_lengths(splits, about)
         arrays = {"tokens": tokens}
     meta |= about | {"splits": {split: list(bounds) for split, bounds in splits.items()}}
     return WindowSet(meta | {"digest": digest_of(meta, arrays)}, arrays)
+
+
+def _check_steps(data: RawData, splits: dict[str, tuple[int, int]], about: dict[str, Any]) -> None:
+    """Refuse a context or horizon that examples or a text cannot have: it would be noted and mean nothing."""
+    task, context, horizon = about["task"], about["context"], about["horizon"]
+    if not isinstance(data, Series) and horizon != 1:
+        raise UserError(f"window.horizon={horizon}: {task} is no series, so its horizon is 1")
+    if isinstance(data, Examples) and context != data.inputs.shape[1]:
+        raise UserError(
+            f"window.context={context}: the examples of {task} have {data.inputs.shape[1]} steps, no more and no fewer"
+        )
+    low, high = splits["train"]
+    if isinstance(data, Text) and context >= high - low:
+        raise UserError(
+            f"{task}: context {context} + horizon 1 needs {context + 1} characters in the train split, but it has "
+            f"{high - low}; lower window.context or give the train split more"
+        )
 
 
 def _first_whole_window(train: tuple[int, int], context: int, name: str) -> tuple[int, int]:
@@ -161,9 +179,10 @@ def read_raw(
         UserError: the files or the section ``split`` are not as the task needs them.
     """
     data = module.read(raw)
-    wanted = set(inspect.signature(module.split).parameters) - {"data"}
-    if set(config["split"]) - wanted:
-        raise UserError(f"split has the keys {', '.join(config['split'])}; valid: {', '.join(sorted(wanted))}")
+    takes = {name: value for name, value in inspect.signature(module.split).parameters.items() if name != "data"}
+    needs, wanted = {name for name, value in takes.items() if value.default is value.empty}, set(takes)
+    if not needs <= set(config["split"]) <= wanted:
+        raise UserError(f"split has the keys {', '.join(config['split'])}; expected {', '.join(sorted(wanted))}")
     about = {
         "context": config["window"]["context"],
         "horizon": config["window"]["horizon"],
@@ -183,16 +202,31 @@ def asked_of(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_source(raw: Path) -> dict[str, Any]:
-    """Return what fetch noted of the files in ``raw``: ``source`` and ``sha256``.
+    """Return what fetch noted of the files in ``raw``, ``source`` and ``sha256``, after a look whether it is still so.
 
     Raises:
-        UserError: nothing was fetched.
+        UserError: nothing was fetched, or a file is gone or has been changed since: what is made of it would be called
+            real, under a checksum that is not its own.
     """
-    path = raw / "source.json"
+    path, again = raw / "source.json", f"fetch again with: dvc repro fetch@{raw.name}"
     if not path.is_file():
-        raise UserError(f"there are no raw files in {raw}; fetch them with: dvc repro fetch@{raw.name}")
-    source: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return source
+        raise UserError(f"there are no raw files in {raw}; {again}")
+    try:
+        source = json.loads(path.read_text(encoding="utf-8"))
+        noted: dict[str, Any] = {"source": str(source["source"]), "sha256": dict(source["sha256"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from error
+    for name, expected in noted["sha256"].items():
+        if not (raw / name).is_file():
+            raise UserError(f"{raw} has no {name}; {again}")
+        with (raw / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != expected:
+            raise UserError(
+                f"{raw / name} has been changed since it was fetched (sha256 {found[:12]}, expected {expected[:12]}); {again}; "
+                "for data of your own, see 'Add a data set' in the README"
+            )
+    return noted
 
 
 if __name__ == "__main__":

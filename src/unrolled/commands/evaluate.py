@@ -15,7 +15,7 @@ from unrolled.checkout import project_root
 from unrolled.config import compose_config
 from unrolled.console import one_line_errors
 from unrolled.errors import UserError
-from unrolled.trained import model_folder
+from unrolled.trained import model_folder, read_about
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(
                 f"run={given['run']} is a cell of the grid; evaluate it with: dvc repro evaluate@{run.name}"
             )
-        about = json.loads((run / "meta.json").read_text(encoding="utf-8"))
+        about = read_about(run)
         windows = open_windows(windows_folder(root, about["task"], about["data_digest"]))
         meta, tables = predict_run(run, windows, [split])
 

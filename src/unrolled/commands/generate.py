@@ -13,7 +13,7 @@ from unrolled.arguments import decimal, parse_arguments, whole_number
 from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.errors import UserError
-from unrolled.trained import model_folder
+from unrolled.trained import model_folder, read_about
 
 DEFAULTS = {
     "task": "shakespeare",
@@ -36,9 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         length, top_k, seed = (whole_number(given, key) for key in ("length", "top_k", "seed"))
         temperature = decimal(given, "temperature")
 
-        import json
-
-        vocabulary = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"].get("vocabulary")
+        vocabulary = read_about(folder)["windows"].get("vocabulary")
         if vocabulary is None:
             raise UserError(f"{folder.name} is not a language model; generate writes with those of task=shakespeare")
 

@@ -8,7 +8,6 @@ which must be a csv in the same form as the task's raw file. A model with quanti
 the range between the outermost ones.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from unrolled.arguments import parse_arguments
 from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.errors import UserError
-from unrolled.trained import model_folder
+from unrolled.trained import model_folder, read_about
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
         root = project_root()
         given = parse_arguments(arguments, {"task": None, "model": None, "seed": "0", "run": None, "input": None})
         folder = model_folder(root, given)
-        about = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        about = read_about(folder)
         meta = about["windows"]
         if meta["kind"] != "series":
             raise UserError(f"{folder.name} does not forecast a series; predict takes {_series_hint()}")

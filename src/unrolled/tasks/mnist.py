@@ -73,7 +73,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     magic = bytes([0, 0, 8, dimensions])
     if len(content) < header or content[:4] != magic:
         raise UserError(
-            f"{path.name} starts with {content[:4]!r}, but an IDX file of bytes in {dimensions} dimensions with {magic!r}"
+            f"{path.name} has {len(content):,} bytes and starts with {content[:4]!r}, but an IDX file of bytes in "
+            f"{dimensions} dimensions has at least {header} and starts with {magic!r}; remove it and fetch again"
         )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     claimed = header + int(np.prod([int(size) for size in shape], dtype=object))
