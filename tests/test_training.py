@@ -63,6 +63,26 @@ def test_a_killed_training_goes_on_to_the_same_bits(task: str, averaging: float 
     assert [row["epoch"] for row in again.history] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("torn", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize("kept", [0, 500, 4000])
+def test_a_checkpoint_that_a_full_disk_tore_off_does_not_stop_the_next_attempt(
+    torn: str, kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = _train(_config(), series_windows(), tmp_path / "whole")
+
+    def kill(row: EpochRow) -> None:
+        if row["epoch"] == 2:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        _train(_config(), series_windows(), tmp_path / "torn", kill)
+    path = tmp_path / "torn" / torn
+    path.write_bytes(path.read_bytes()[:kept])
+    again, _ = _train(_config(), series_windows(), tmp_path / "torn")
+    assert _same(whole, again)
+    assert "is damaged; training starts afresh" in capsys.readouterr().out
+
+
 def test_two_trainings_give_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
     config, windows = _config(), series_windows()
     one, _ = _train(config, windows, tmp_path / "one")
@@ -108,8 +128,10 @@ def test_early_stopping_stops_where_validation_no_longer_improves(tmp_path: Path
 
 
 def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"loss became .* lower training.learning_rate \(1e\+30\)"):
-        _train(_config(learning_rate=1e30), series_windows(), tmp_path)
+    told = r"loss became .* \(epoch 1\); lower training.learning_rate \(1e\+30\) or "
+    for clip, help_ in ((1.0, r"training.gradient_clip \(1.0\)"), (None, "set training.gradient_clip=1.0")):
+        with pytest.raises(UserError, match=told + help_):
+            _train(_config(learning_rate=1e30, gradient_clip=clip), series_windows(), tmp_path)
 
 
 def test_it_trains_on_whatever_this_machine_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,6 +163,7 @@ def test_bfloat16_trains_and_keeps_float32_weights(tmp_path: Path) -> None:
         ("deterministic", "maybe", "expected true, false or warn"),
         ("accelerator", "abacus", "this machine has"),
         ("precision", 17, "Precision 17 is invalid"),
+        ("precision", "transformer-engine", "transformer_engine"),
         ("strategy", "nonsense", "nonsense"),
         ("max_time", "soon", "DD:HH:MM:SS"),
         ("max_epoch", 3, "unknown key in trainer: 'max_epoch'; valid: accelerator"),

@@ -238,6 +238,7 @@ RULES: dict[str, dict[str, Rule]] = {
 }
 
 
+SECTIONS = ("split", "window", "encoder", "head", "training", "judge", "trainer")
 _EXAMPLES = {
     "encoder": "encoder.hidden_size=64",
     "split": "split.test=2016-01-01",
@@ -251,18 +252,25 @@ def check_values(config: Config) -> None:
     Raises:
         UserError: names the key, the value, and what was expected.
     """
+    keys = (*SECTIONS, "seed", "out")
+    for key in set(config) - {*keys, "task", "model", "trainer_file"}:
+        raise UserError(_unknown_key("", key, sorted(keys)))
+    for key in keys:
+        if key not in config:
+            home = "config" if key in ("seed", "out", "trainer") else f"task/{config['task']}"
+            raise UserError(f"{key} is missing; it belongs into conf/{home}.yaml")
+    if config["out"] is not None and not isinstance(config["out"], str):
+        raise UserError(f"out={config['out']!r}: expected a folder, such as out=outputs/wide")
     if type(config["seed"]) is not int or not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed={config['seed']!r}: expected a whole number, at least 0 and below 2^32")
     for section in ("encoder", "split", "trainer"):
-        if not isinstance(config.get(section, {}), dict):
+        if not isinstance(config[section], dict):
             raise UserError(
                 f"{section}={config[section]!r}: expected keys, such as {_EXAMPLES[section]}; to choose one of "
                 "the files of conf/, write model=NAME, task=NAME or trainer=NAME"
             )
     for section, rules in RULES.items():
-        values = config.get(section)
-        if values is None:
-            continue
+        values = config[section]
         if not isinstance(values, dict):
             raise UserError(f"{section}={values!r}: expected the keys {', '.join(sorted(rules))}")
         for key in values:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import pickle
+import shutil
 import time
 import warnings
 from collections.abc import Callable
@@ -110,6 +112,8 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
     """
     import inspect
 
+    if "threads" not in config["trainer"]:
+        raise UserError("trainer.threads is missing; give it a whole number, at least 1: bits change with it")
     options = {key: value for key, value in config["trainer"].items() if key != "threads"}
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - set(OURS)
     for key in options:
@@ -143,7 +147,7 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
             use_distributed_sampler=False,
             num_sanity_val_steps=options.get("num_sanity_val_steps", 0),
         )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    except (MisconfigurationException, ImportError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"the Trainer refuses {options}: {' '.join(str(error).split())}") from error
     _check_precision(trainer, str(options.get("precision", "32-true")))
     return trainer
@@ -206,6 +210,11 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
         UserError: training diverged.
     """
     last = resume / "last.ckpt"
+    if any(resume.glob("*.ckpt")) and not all(_whole(resume / name) for name in ("last.ckpt", "best.ckpt")):
+        print(
+            f"notice: the checkpoint of an earlier attempt in {resume} is damaged; training starts afresh", flush=True
+        )
+        shutil.rmtree(resume)
     started, clock = datetime.now(UTC), time.monotonic()
     trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     if trainer.interrupted:
@@ -221,6 +230,15 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
         device=_device_name(trainer),
         precision=str(trainer.precision),
     )
+
+
+def _whole(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint can be read; one that a full disk or a power cut tore off cannot."""
+    try:
+        torch.load(checkpoint, map_location="meta", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        return False
+    return True
 
 
 def _device_name(trainer: pl.Trainer) -> str:

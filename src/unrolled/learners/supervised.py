@@ -132,9 +132,11 @@ class SupervisedLearner(pl.LightningModule):
 
     def _diverged(self, part: str, loss: float) -> str:
         config = self.training_config
+        clip = config["gradient_clip"]
         return (
-            f"the {part} loss became {loss} at step {self.global_step} (epoch {self.current_epoch}); lower "
-            f"training.learning_rate ({config['learning_rate']:g}) or training.gradient_clip ({config['gradient_clip']})"
+            f"the {part} loss became {loss} at step {self.global_step} (epoch {self.current_epoch + 1}); lower "
+            f"training.learning_rate ({config['learning_rate']:g}) or "
+            + ("set training.gradient_clip=1.0" if clip is None else f"training.gradient_clip ({clip})")
         )
 
     def configure_optimizers(self) -> Any:
