@@ -1,10 +1,14 @@
 """Folders and files appear whole or not at all."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
+from windowsets import series_windows
 
 from unrolled.outputs import check_writable, whole_folder, write_whole
+from unrolled.windowset import save_windows
 
 
 def test_a_folder_that_fails_leaves_the_earlier_one_as_it_was(tmp_path: Path) -> None:
@@ -38,3 +42,28 @@ def test_a_place_that_cannot_be_written_to_is_found_before_work_starts(tmp_path:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         check_writable(tmp_path / "file" / "models")
+
+
+@pytest.mark.parametrize(
+    ("stage", "work", "place"),
+    [
+        ("baseline", "make_baselines", "data/baselines"),
+        ("judge", "judge_task", "data/judgements"),
+        ("judge", "judge_task", "reports/energy"),
+        ("evaluate", "predict_run", "data/predictions/energy"),
+        ("evaluate", "predict_run", "reports/energy/gru"),
+    ],
+)
+def test_a_stage_looks_whether_it_can_write_before_it_works(
+    stage: str, work: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unrolled.checkout.project_root", lambda: tmp_path)
+    monkeypatch.setattr(f"unrolled.{stage}.{work}", lambda *_, **__: pytest.fail("it has worked in vain"))
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "data/windows/energy").mkdir(parents=True)
+    save_windows(series_windows(), tmp_path / "data/windows/energy")
+    (tmp_path / "data/models/energy-gru-0").mkdir(parents=True)
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).touch()  # a file where the folder would be: nobody, root included, can write into it
+    with pytest.raises(SystemExit, match=f"error: .*{place}"):
+        import_module(f"unrolled.{stage}").main(["task=energy", *(["model=gru"] if stage == "evaluate" else [])])

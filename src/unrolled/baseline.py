@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unrolled.checkout import project_root
     from unrolled.config import compose_config, names
     from unrolled.console import one_line_errors
-    from unrolled.outputs import whole_folder
+    from unrolled.outputs import check_writable, whole_folder
     from unrolled.windowset import open_windows
 
     with one_line_errors():
@@ -246,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         task = required(given, "task", names(root, "task"))
         judge = compose_config([f"task={task}"], root, needs=("task",))["judge"]
         windows = open_windows(root / "data" / "windows" / task)
+        check_writable(root / "data" / "baselines")
         baselines = make_baselines(windows, judge)
         with whole_folder(root / "data" / "baselines" / task) as folder:
             save_baselines(folder, windows, baselines)

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unrolled.checkout import project_root
     from unrolled.config import compose_config, names
     from unrolled.console import one_line_errors
-    from unrolled.outputs import whole_folder, write_whole
+    from unrolled.outputs import check_writable, whole_folder, write_whole
     from unrolled.windowset import open_windows
 
     with one_line_errors():
@@ -94,9 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model_folder = root / "data" / "models" / f"{task}-{model}-{seed}"
         if not model_folder.is_dir():
             raise UserError(f"there is no model in {model_folder}; train it with: dvc repro train@{model_folder.name}")
+        reports = root / "reports" / task / model / str(seed)
+        check_writable(root / "data" / "predictions" / task)
+        check_writable(reports)
         meta, tables = predict_run(model_folder, windows, ("validation", "test"))
         metrics = flat_metrics(meta, tables, windows, season)
-        reports = root / "reports" / task / model / str(seed)
         with whole_folder(root / "data" / "predictions" / task / f"{model}-{seed}") as folder:
             save_predictions(folder, meta, tables)
             if meta["kind"] == "text":

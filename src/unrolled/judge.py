@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unrolled.checkout import project_root
     from unrolled.config import compose_config, names
     from unrolled.console import one_line_errors
-    from unrolled.outputs import whole_folder, write_whole
+    from unrolled.outputs import check_writable, whole_folder, write_whole
     from unrolled.windowset import open_windows
 
     with one_line_errors():
@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         task = required(given, "task", names(root, "task"))
         config = compose_config([f"task={task}"], root, needs=("task",))["judge"]
         windows = open_windows(root / "data" / "windows" / task)
+        check_writable(root / "data" / "judgements")
+        check_writable(root / "reports" / task)
         judgement = judge_task(
             windows, root / "data" / "predictions" / task, root / "data" / "baselines" / task, config
         )
