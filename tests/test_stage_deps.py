@@ -1,97 +1,101 @@
 """dvc.yaml and the code agree: what a stage runs is what it depends on, and imports point one way."""
 
 import ast
+import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from unrolled.encodercode import encoder_codes
 from unrolled.errors import UserError
 from unrolled.identity import code_digest
 from unrolled.imports import MIRROR_MODULES, import_closure
+from unrolled.stagecode import STAGES as CODE_STAGES
+from unrolled.stagecode import code_lines
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-CELLS = yaml.safe_load((ROOT / "params.yaml").read_text())["cells"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
-def _declared(stage: str, **item: str) -> set[Path]:
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - {"code"}))
+def test_a_stage_runs_the_module_of_its_name_and_depends_on_all_that_it_imports(stage: str) -> None:
     body = STAGES[stage].get("do", STAGES[stage])
-    files = set()
-    for dependency in body["deps"]:
-        for name, value in item.items():
-            dependency = dependency.replace(f"${{item.{name}}}", value).replace("${item}", value)
-        if dependency.startswith("src/"):
-            path = ROOT / dependency
-            files |= set(path.glob("[!_]*.py")) if path.is_dir() else {path}
-    return files
+    assert re.search(rf"python -m unrolled\.{stage}\b", body["cmd"])
+    assert f"data/code/{stage}" in body["deps"]
+    closure = import_closure(f"unrolled.{stage}", SRC, without=MIRROR_MODULES)
+    assert code_lines(ROOT)[stage] == f"{stage} {code_digest(closure, SRC)}\n"
 
 
-def _cases() -> Iterator[tuple[str, dict[str, str], list[str]]]:
-    tasks = sorted({cell["task"] for cell in CELLS.values()})
-    for task in tasks:
-        for stage in ("fetch", "window"):
-            yield stage, {"task": task}, [f"unrolled.{stage}", f"unrolled.tasks.{task}"]
-    for stage in ("baseline", "judge"):
-        yield stage, {"task": "energy"}, [f"unrolled.{stage}"]
-    yield "report", {}, ["unrolled.report"]
-    for stage in ("train", "evaluate"):
-        yield stage, {}, [f"unrolled.{stage}"]
-    encoders = [path.stem for path in (SRC / "unrolled" / "encoders").glob("[!_]*.py")]
-    yield "encoders", {}, ["unrolled.encodercode", *(f"unrolled.encoders.{name}" for name in encoders)]
+def test_the_code_stage_sees_every_file_that_it_hashes() -> None:
+    assert set(STAGES["code"]["deps"]) == {"src/unrolled", "conf/model"}
+    assert set(CODE_STAGES) == set(STAGES) - {"code"}
 
 
-@pytest.mark.parametrize(("stage", "item", "modules"), list(_cases()), ids=lambda value: str(value))
-def test_a_stage_depends_on_every_module_that_it_imports(stage: str, item: dict[str, str], modules: list[str]) -> None:
-    closure = set().union(*(import_closure(module, SRC, without=MIRROR_MODULES) for module in modules))
-    declared = _declared(stage, **item)
-    assert closure <= declared, f"add to {stage} in dvc.yaml: {sorted(p.name for p in closure - declared)}"
-    for path in declared:
-        assert path.is_file(), f"{stage} depends on {path}, which is not there"
+@pytest.mark.parametrize("stage", ["fetch", "window"])
+def test_a_task_depends_on_its_own_module_and_what_that_imports(stage: str) -> None:
+    assert "data/code/tasks/${item}" in STAGES[stage]["do"]["deps"]
+    lines = code_lines(ROOT)
+    for task in PARAMS["tasks"]:
+        closure = import_closure(f"unrolled.tasks.{task}", SRC)
+        assert lines[f"tasks/{task}"] == f"tasks.{task} {code_digest(closure, SRC)}\n"
+    assert SRC / "unrolled/tasks/energy.py" in import_closure("unrolled.tasks.energy_calendar", SRC)
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_a_cell_depends_on_the_code_of_its_own_encoder(stage: str) -> None:
-    assert "data/encoders/${item.model}" in STAGES[stage]["do"]["deps"]
-    codes = encoder_codes(ROOT)
-    assert {cell["model"] for cell in CELLS.values()} <= set(codes)
-    assert codes["gru"].split() == ["gru", code_digest(import_closure("unrolled.encoders.gru", SRC), SRC)]
-    assert len({line.split()[1] for name, line in codes.items() if name in ("dense", "cnn", "gru", "lstm")}) == 4
+    assert "data/code/models/${item.model}" in STAGES[stage]["do"]["deps"]
+    lines = code_lines(ROOT)
+    assert {f"models/{cell['model']}" for cell in PARAMS["cells"].values()} <= set(lines)
+    gru = code_digest(import_closure("unrolled.encoders.gru", SRC), SRC)
+    assert lines["models/gru"] == f"encoders.gru {gru}\n"
+    assert len({lines[f"models/{name}"].split()[1] for name in ("dense", "cnn", "gru", "lstm")}) == 4
 
 
-def test_an_edit_of_an_encoder_changes_its_own_models_only(tmp_path: Path) -> None:
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
     shutil.copytree(SRC / "unrolled", tmp_path / "src" / "unrolled", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    before = encoder_codes(tmp_path)
-    (tmp_path / "conf/model/lstm_wide.yaml").write_text("encoder: {name: lstm, hidden_size: 512}\n")
-    (tmp_path / "src/unrolled/encoders/mine.py").write_text("import torch\n")
-    with (tmp_path / "src/unrolled/encoders/convolution.py").open("a") as file:
+    return tmp_path
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if after[name] != before[name]}
+
+
+def test_an_edit_of_an_encoder_changes_its_own_models_only(copy: Path) -> None:
+    before = code_lines(copy)
+    (copy / "conf/model/lstm_wide.yaml").write_text("encoder: {name: lstm, hidden_size: 512}\n")
+    (copy / "src/unrolled/encoders/mine.py").write_text("import torch\n")
+    with (copy / "src/unrolled/encoders/convolution.py").open("a") as file:
         file.write("# an edit\n")
-    after = encoder_codes(tmp_path)
-    changed = {name for name, line in before.items() if after[name] != line}
-    assert changed == {name for name in before if before[name].split()[0] in ("dense", "cnn", "cnn_lstm")}
-    assert after["lstm_wide"] == after["lstm"]
-    (tmp_path / "conf/model/wrong.yaml").write_text("encoder: {name: gur}\n")
+    after = code_lines(copy)
+    with_convolutions = ("encoders.dense", "encoders.cnn", "encoders.cnn_lstm")
+    assert _changed(before, after) == {name for name in before if before[name].split()[0] in with_convolutions}
+    assert after["models/lstm_wide"] == after["models/lstm"]
+    (copy / "conf/model/wrong.yaml").write_text("encoder: {name: gur}\n")
     with pytest.raises(UserError, match=r"wrong.yaml: encoder.name is 'gur'; valid: cnn"):
-        encoder_codes(tmp_path)
+        code_lines(copy)
 
 
-@pytest.mark.parametrize("stage", sorted(STAGES))
-def test_a_stage_depends_on_no_module_that_it_does_not_import(stage: str) -> None:
-    """A dependency too many would re-run stages for nothing."""
-    cases = [case for case in _cases() if case[0] == stage]
-    needed: set[Path] = set()
-    declared: set[Path] = set()
-    for _, item, modules in cases:
-        needed |= set().union(*(import_closure(module, SRC, without=MIRROR_MODULES) for module in modules))
-        declared |= _declared(stage, **item)
-    declared = {path for path in declared if path.suffix == ".py"}
-    assert declared <= needed, f"remove from {stage}: {sorted(str(p) for p in declared - needed)}"
+@pytest.mark.parametrize(
+    ("edited", "stages"),
+    [
+        ("judgement.py", {"judge"}),
+        ("learners/supervised.py", {"train"}),
+        ("tracking.py", set()),
+        ("tasks/bitcoin.py", {"tasks/bitcoin"}),
+        ("germancalendar.py", {"tasks/energy_calendar"}),
+    ],
+)
+def test_an_edit_changes_the_stages_that_run_it_and_no_others(copy: Path, edited: str, stages: set[str]) -> None:
+    before = code_lines(copy)
+    with (copy / "src/unrolled" / edited).open("a") as file:
+        file.write("# an edit\n")
+    assert _changed(before, code_lines(copy)) == stages
 
 
 def _imports(path: Path) -> set[str]:
@@ -121,7 +125,7 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 
 LAYERS = [
     {"errors", "dataset", "batch", "metrics", "imports", "windowset", "losses", "breakdowns", "significance", "shown"},
-    {"transform", "outputs", "identity", "arguments", "predictiontable"},
+    {"transform", "outputs", "augmentation", "germancalendar", "identity", "arguments", "predictiontable"},
     {"baselines.examples", "baselines.series", "baselines.text", "scores", "predicted", "intervals", "calibration"},
     {"verdicts", "uncertainty"},
     {"judgement"},
@@ -133,7 +137,7 @@ LAYERS = [
         "fetch",
         "window",
         "baseline",
-        "encodercode",
+        "stagecode",
         "train",
         "evaluate",
         "judge",

@@ -1,8 +1,7 @@
 """Rolling origins: how a forecaster does on consecutive parts of the test, trained once or anew before each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -67,7 +66,7 @@ def windows_before(
     start = 0
     if scheme == "sliding":
         start = max(0, border - (splits["train"][1] - splits["train"][0]))
-    cut = replace(data, values=data.values[start : origin.end], start=data.start + timedelta(days=start))
+    cut = data.cut(start, origin.end)
     parts = {
         "train": (0, border - start),
         "validation": (border - start, origin.first - start),

@@ -16,7 +16,8 @@ class SeriesWindows(Dataset[Batch]):
     """The windows of one split of a series.
 
     A window whose first target is row t sees rows t - context .. t - 1. All rows of its horizon lie in the split; its
-    context may look back over the border.
+    context may look back over the border. What is known ahead (a calendar) is an offset: the step whose last value is that
+    of row r sees the known columns of its own targets, rows r + 1 .. r + horizon.
     """
 
     def __init__(self, windows: WindowSet, split: SplitName, every_step: bool) -> None:
@@ -29,6 +30,10 @@ class SeriesWindows(Dataset[Batch]):
         # (rows - context + 1, features, context), a view: item i holds rows i .. i + context - 1.
         self.inputs = features.unfold(0, context, 1)
         self.params, self.context, self.horizon = meta["transform"], context, horizon
+        # (rows, columns, horizon, context), a view: item i holds what is known of the targets of the steps whose own row
+        # comes one earlier.
+        known = windows.arrays.get("known")
+        self.known = None if known is None else torch.from_numpy(known).unfold(0, horizon, 1).unfold(0, context, 1)
         self.first_step = 0 if every_step else context - 1
         scored = self.first_step if split == "train" else context - 1
         self.scored = (torch.arange(self.first_step, context) >= scored)[None, :, None]
@@ -46,6 +51,9 @@ class SeriesWindows(Dataset[Batch]):
         origin = torch.tensor(items, dtype=torch.int64) + self.origins.start
         start = origin - self.context
         inputs = self.inputs[start].transpose(1, 2)  # (batch, context, features)
+        if self.known is not None:
+            ahead = self.known[start + 1].permute(0, 3, 1, 2).flatten(2)  # (batch, context, columns x horizon)
+            inputs = torch.cat([inputs, ahead], dim=2)
         first = start + self.first_step
         anchor = self.raw[first, -self.horizon - 1][:, None]  # (batch, 1)
         if self.ready is not None:

@@ -201,6 +201,15 @@ _ARIMA: Rule = (
     "order: [p, d, q] and seasonal: [P, D, Q, period], whole numbers, the period at least 2, or seasonal: null",
 )
 _FRACTION: Rule = (lambda value: _number(value) and 0 <= value < 1, "a number, at least 0 and below 1")
+_AUGMENTATION: Rule = (
+    lambda value: (
+        isinstance(value, dict)
+        and set(value) == {"rotate", "scale", "shear", "shift"}
+        and all(_number(size) and size >= 0 for size in value.values())
+        and value["scale"] < 1
+    ),
+    "rotate (degrees), scale (a share below 1), shear (degrees) and shift (pixels), numbers, at least 0",
+)
 
 RULES: dict[str, dict[str, Rule]] = {
     "window": {
@@ -213,6 +222,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "pool": _one_of("last", "every", "mean_max"),
         "loss": _one_of("l1", "mse", "huber", "cross_entropy"),
         "skip": _whole(0),
+        "label_smoothing": _FRACTION,
         "quantiles": _or_null(
             (_levels, "increasing levels above 0 and below 1, 0.5 among them, as in [0.05,0.5,0.95]")
         ),
@@ -228,6 +238,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "gradient_clip": _or_null(_POSITIVE),
         "early_stopping": _or_null(_whole(1)),
         "averaging": _or_null(_FRACTION),
+        "precision": _or_null(_one_of("bf16")),
+        "augmentation": _or_null(_AUGMENTATION),
     },
     "judge": {
         "season": _or_null(_whole(1)),

@@ -1,7 +1,7 @@
 """What a task's reader returns: one of three kinds of raw data, in the publisher's own units."""
 
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,22 @@ class Series:
         features: name of each column.
         start: day of row 0.
         unit: physical unit of the target.
+        known: (rows and some more, columns) float32: what is known of a row before its values are, such as its calendar,
+            beyond the last row too; numbers around 1, which nothing scales. None for nothing.
+        known_names: name of each of its columns, ``group:name``.
     """
 
     values: NDArray[np.float64]
     features: tuple[str, ...]
     start: date
     unit: str
+    known: NDArray[np.float32] | None = None
+    known_names: tuple[str, ...] = ()
+
+    def cut(self, first: int, end: int) -> "Series":
+        """Return rows ``first`` to ``end`` (half-open) as a series of their own; what is known stays known."""
+        known = None if self.known is None else self.known[first:]
+        return replace(self, values=self.values[first:end], start=self.start + timedelta(days=first), known=known)
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,11 @@ def _mean_of_scored(each: Tensor, mask: Tensor | None, skip: int) -> Tensor:
 class ClassifyHead(nn.Module):
     """A linear readout of one logit per class from the pooled step."""
 
-    def __init__(self, in_features: int, classes: int) -> None:
+    def __init__(self, in_features: int, classes: int, smoothing: float = 0.0) -> None:
+        """Args: ``smoothing``: share of the target spread evenly over all classes in training (Szegedy et al. 2016)."""
         super().__init__()
         self.readout = nn.Linear(in_features, classes)
+        self.smoothing = smoothing
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return the logits (batch, classes)."""
@@ -144,8 +146,8 @@ class ClassifyHead(nn.Module):
         return logits
 
     def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the mean cross-entropy in nats; target (batch,)."""
-        return F.cross_entropy(outputs.float(), target)
+        """Return the mean cross-entropy in nats; target (batch,). Only training smooths: validation is not flattered."""
+        return F.cross_entropy(outputs.float(), target, label_smoothing=self.smoothing if self.training else 0.0)
 
 
 class LanguageHead(nn.Module):

@@ -106,7 +106,9 @@ def example_of(windows: Any) -> Any:
         return np.zeros((2, windows["context"], windows["in_features"]), dtype=np.uint8)
     level = max(abs(float(windows["transform"]["mean"])), 1.0)
     ramp = level * (1 + np.arange(_rows(windows)) / 1000)
-    return np.broadcast_to(ramp[None, :, None], (2, len(ramp), windows["in_features"])).copy()
+    example = np.broadcast_to(ramp[None, :, None], (2, len(ramp), windows["in_features"])).copy()
+    example[:, :, len(windows["features"]) :] = 0  # what is known ahead: no holiday, no weekday
+    return example
 
 
 def _rows(windows: Any) -> int:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,11 @@ def build(config: Mapping[str, Any], meta: Mapping[str, Any]) -> SequenceModel:
                 f"head.{key}={config['head'][key]!r} does not fit head.name={name!r}; valid: {', '.join(valid)}"
             )
     levels = _quantiles(config["head"])
+    if config["head"].get("label_smoothing") and name != "classify":
+        raise UserError(
+            f"head.label_smoothing={config['head']['label_smoothing']} does not fit head.name={name!r}: only a classifier's "
+            "labels are smoothed; set it to 0"
+        )
     if config["head"]["skip"] >= meta["context"]:
         raise UserError(
             f"head.skip={config['head']['skip']} leaves nothing of a context of {meta['context']} to learn from; lower it"
@@ -101,7 +106,7 @@ def build(config: Mapping[str, Any], meta: Mapping[str, Any]) -> SequenceModel:
     elif name == "forecast":
         head = ForecastHead(pool.out_features, meta["horizon"], config["head"]["loss"], config["head"]["skip"])
     elif name == "classify":
-        head = ClassifyHead(pool.out_features, meta["classes"])
+        head = ClassifyHead(pool.out_features, meta["classes"], config["head"].get("label_smoothing", 0.0))
     else:
         head = LanguageHead(pool.out_features, len(meta["vocabulary"]))
     return SequenceModel(embed, encoder, pool, head, meta.get("transform"))
@@ -140,7 +145,7 @@ def build_encoder(section: Mapping[str, Any], in_features: int, context: int) ->
     if name not in encoder_names():
         raise UserError(f"unknown encoder.name {name!r}; valid: {', '.join(encoder_names())}")
     encoder = import_module(f"unrolled.encoders.{name}").Encoder
-    options = {key: value for key, value in section.items() if key not in ("name", "embedding_size")}
+    options = {key: value for key, value in section.items() if key not in ("name", "embedding_size", "known")}
     valid = [
         key for key in inspect.signature(encoder.__init__).parameters if key not in ("self", "in_features", "context")
     ]
@@ -179,10 +184,41 @@ def _embedding(section: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[nn.
     if meta["kind"] != "text":
         if size is not None:
             raise UserError(f"encoder.embedding_size={size}: {meta['task']} has numbers, not symbols; set it to null")
-        return nn.Identity(), meta["in_features"]
+        return _known_columns(section.get("known"), meta)
+    if section.get("known") is not None:
+        raise UserError(f"encoder.known={section['known']}: nothing is known ahead of a text; set it to null")
     if type(size) is not int or size < 1:
         raise UserError(f"encoder.embedding_size={size!r}: expected a whole number, at least 1")
     return nn.Embedding(len(meta["vocabulary"]), size), size
+
+
+class Columns(nn.Module):
+    """Let some of the input's columns through: (batch, time, features) -> (batch, time, kept features)."""
+
+    def __init__(self, kept: Sequence[int]) -> None:
+        super().__init__()
+        self.kept = list(kept)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the kept columns."""
+        return inputs[..., self.kept]
+
+
+def _known_columns(groups: Any, meta: Mapping[str, Any]) -> tuple[nn.Module, int]:
+    """Return what passes of a series' inputs: its own columns and, of what is known ahead, all or the named groups."""
+    if groups is None:
+        return nn.Identity(), meta["in_features"]
+    names: list[str] = meta.get("known", [])
+    valid = list(dict.fromkeys(name.partition(":")[0] for name in names))
+    if not isinstance(groups, list) or not set(groups) <= set(valid):
+        known = (
+            f"a list of some of {', '.join(valid)}, or null for all" if valid else "null: this task knows nothing ahead"
+        )
+        raise UserError(f"encoder.known={groups!r}: expected {known}")
+    own, horizon = len(meta["features"]), meta["horizon"]
+    chosen = [column for column, name in enumerate(names) if name.partition(":")[0] in groups]
+    kept = [*range(own), *(own + column * horizon + step for column in chosen for step in range(horizon))]
+    return Columns(kept), len(kept)
 
 
 def count_parameters(model: nn.Module) -> int:

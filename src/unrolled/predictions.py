@@ -96,24 +96,39 @@ def _shown(items: Iterable[Item], split: str, total: int) -> Iterable[Item]:
 
 
 @torch.inference_mode()
-def forecast_next(model: SequenceModel, values: NDArray[np.float64], meta: dict[str, Any]) -> Prediction:
+def forecast_next(
+    model: SequenceModel,
+    values: NDArray[np.float64],
+    meta: dict[str, Any],
+    known: NDArray[np.float32] | None = None,
+) -> Prediction:
     """Return the forecast of the ``horizon`` rows after the last row of ``values``: a batch of one, physical units.
 
     Args:
         model: a trained forecaster.
         values: (rows, features), physical units, column 0 the target.
         meta: the windows' meta data that the model was trained with; its scaler is used as it is.
+        known: (rows and at least horizon more, columns), from the same first row on, for a task with known columns.
 
     Raises:
         UserError: fewer rows than the context needs, or another number of features.
     """
-    need = meta["context"] + transform.lookback(meta["transform"])
-    if values.shape[1] != meta["in_features"]:
-        raise UserError(f"the rows have {values.shape[1]} features, but the model was trained on {meta['in_features']}")
+    context, horizon = meta["context"], meta["horizon"]
+    need = context + transform.lookback(meta["transform"])
+    if values.shape[1] != len(meta["features"]):
+        raise UserError(
+            f"the rows have {values.shape[1]} features, but the model was trained on {len(meta['features'])}"
+        )
     if len(values) < need:
-        raise UserError(f"{len(values)} rows are too few: a context of {meta['context']} needs {need}; give more rows")
+        raise UserError(f"{len(values)} rows are too few: a context of {context} needs {need}; give more rows")
+    if (known is not None) != bool(meta.get("known")):
+        raise UserError("the model was trained with other known columns than these rows have; train it again")
     model.eval()
-    inputs = torch.from_numpy(transform.features(meta["transform"], values[-need:])[-meta["context"] :])[None]
+    inputs = torch.from_numpy(transform.features(meta["transform"], values[-need:])[-context:])[None]
+    if known is not None:
+        first = len(values) - context + 1
+        ahead = torch.from_numpy(known[first : first + context + horizon - 1]).unfold(0, horizon, 1)
+        inputs = torch.cat([inputs, ahead.flatten(1)[None]], dim=2)
     anchor = torch.tensor([[values[-1, 0]]], dtype=torch.float64)
-    nothing = torch.empty(1, 1, meta["horizon"])
+    nothing = torch.empty(1, 1, horizon)
     return model.predict(Batch(inputs, nothing, anchor=anchor))

@@ -40,7 +40,8 @@ class ServedModel(PythonModel):  # type: ignore[misc]
         """Return what the model says of each example of ``model_input``.
 
         Series: (batch, rows, features) in physical units, as many rows as the context (under log_return one more): the
-        next ``horizon`` values or, from a model with quantiles, (batch, horizon, levels). Examples: (batch, time,
+        next ``horizon`` values (where a calendar is known, a row's further columns tell it of the rows after it) or, from a
+        model with quantiles, (batch, horizon, levels). Examples: (batch, time,
         features), raw pixels: class probabilities. Text: one column of prompts of any length: probabilities of the next
         character.
         """
@@ -56,7 +57,9 @@ class ServedModel(PythonModel):  # type: ignore[misc]
 
     def _forecast(self, values: NDArray[Any]) -> NDArray[Any]:
         params, context = self.meta["transform"], self.meta["context"]
-        seen = np.stack([transform.features(params, window)[-context:] for window in values])
+        own = len(self.meta["features"])
+        seen = np.stack([transform.features(params, window[:, :own])[-context:] for window in values])
+        seen = np.concatenate([seen, values[:, -context:, own:].astype(np.float32)], axis=2)
         anchor = torch.from_numpy(values[:, -1:, 0])
         return self.model.predict(Batch(torch.from_numpy(seen), torch.empty(0), anchor=anchor)).values.numpy()
 

@@ -135,6 +135,7 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
         )
     # Lightning's tips and its list of devices; what it warns of still shows.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    options["precision"] = _precision(config["training"]["precision"], options.get("precision", "32-true"), on_cpu)
     defaults = {"max_epochs": config["training"]["epochs"], "default_root_dir": os.devnull}
     try:
         trainer = pl.Trainer(
@@ -151,6 +152,16 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
         raise UserError(f"the Trainer refuses {options}: {' '.join(str(error).split())}") from error
     _check_precision(trainer, str(options.get("precision", "32-true")))
     return trainer
+
+
+def _precision(wanted: str | None, trainer: Any, on_cpu: bool) -> Any:
+    """Return the precision: the trainer's, unless that is plain and the recipe wants bfloat16 on a machine that has it."""
+    if wanted is None or str(trainer) not in ("32-true", "32"):
+        return trainer
+    if on_cpu:
+        return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else trainer
+    has = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if has else trainer
 
 
 def _check_precision(trainer: pl.Trainer, asked: str) -> None:
@@ -189,6 +200,8 @@ def assemble(
             enable_version_counter=False,
         ),
     ]
+    if training["augmentation"] and (windows.meta["kind"] != "examples" or windows.meta["in_features"] < 2):
+        raise UserError(f"training.augmentation turns images, but {config['task']} has none; set it to null")
     if config["trainer"].get("enable_progress_bar", True):
         parts.append(TimedProgressBar(f"train {config['task']}-{config['model']}-{config['seed']}"))
     if training["early_stopping"]:

@@ -48,6 +48,9 @@ def make_windows(
         _check_lengths(splits, about)
         meta = _series_meta(data, splits, name)
         arrays = {"series": data.values}
+        if data.known is not None:
+            meta |= _known_meta(data, about)
+            arrays["known"] = np.ascontiguousarray(data.known)
     elif isinstance(data, Examples):
         meta = _examples_meta(data, splits)
         arrays = {"inputs": data.inputs, "targets": data.targets}
@@ -100,6 +103,19 @@ def _series_meta(data: Series, splits: dict[str, tuple[int, int]], name: str) ->
         "in_features": data.values.shape[1],
         "start": data.start.isoformat(),
         "transform": transform.fit(name, data.values[: splits["train"][1]]),
+    }
+
+
+def _known_meta(data: Series, about: dict[str, Any]) -> dict[str, Any]:
+    assert data.known is not None
+    horizon, ahead = about["horizon"], len(data.known) - len(data.values)
+    if ahead < horizon:
+        raise UserError(
+            f"window.horizon={horizon}: {about['task']} knows {ahead} rows ahead of its last one; lower window.horizon"
+        )
+    return {
+        "known": list(data.known_names),
+        "in_features": data.values.shape[1] + len(data.known_names) * horizon,
     }
 
 

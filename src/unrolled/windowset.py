@@ -24,6 +24,7 @@ class WindowSet:
     Attributes:
         meta: kind, splits, unit, transform or scaler, vocabulary, checksums; all that the data can tell.
         arrays: memory-mapped. series: ``series`` (rows, features) float64 in physical units, column 0 the target.
+            ``known`` (rows and some more, columns) float32, if there is something known ahead of each row.
             examples: ``inputs`` (examples, time, features) and ``targets`` (examples,), uint8. text: ``tokens``
             (characters,) uint8, each an index into ``meta["vocabulary"]``.
     """
@@ -65,5 +66,6 @@ def open_windows(folder: Path) -> WindowSet:
         raise UserError(f"there are no windows in {folder}; make them with: dvc repro window@{folder.name}")
     meta = json.loads(path.read_text())
     # "c": private copy-on-write pages, because torch warns about memory that it may not write.
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS[meta["kind"]]}
+    names = [*ARRAYS[meta["kind"]], *(["known"] if meta.get("known") else [])]
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}
     return WindowSet(meta, arrays)

@@ -42,12 +42,13 @@ def main(arguments: Sequence[str]) -> None:
 
         if given["input"] is not None:
             series: Series = task_module(about["task"]).read_file(Path(given["input"]))
-            values, start = series.values, series.start
+            values, start, known = series.values, series.start, series.known
         else:
             windows = open_windows(windows_folder(root, about["task"], about["data_digest"]))
             values, start = np.asarray(windows.arrays["series"]), date.fromisoformat(meta["start"])
+            known = windows.arrays.get("known")
         torch.set_num_threads(1)
-        forecast = forecast_next(load(folder), values, meta)
+        forecast = forecast_next(load(folder), values, meta, known)
         last = start + timedelta(days=len(values) - 1)
         print(f"last known: {last.isoformat()}  {values[-1, 0]:,.2f} {meta['unit']}")
         days = zip(forecast.points()[0].tolist(), forecast.values[0].tolist(), strict=True)

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from unrolled.augmentation import augment
 from unrolled.batch import Batch
 from unrolled.errors import UserError
 from unrolled.model import SequenceModel
@@ -71,6 +72,8 @@ class SupervisedLearner(pl.LightningModule):
         Raises:
             UserError: the loss is no longer a finite number.
         """
+        if self.training_config["augmentation"]:
+            batch = batch._replace(inputs=augment(batch.inputs, self.training_config["augmentation"]))
         loss = self._loss(batch, "train")
         if not torch.isfinite(loss):
             raise UserError(self._diverged("training", loss.item()))
