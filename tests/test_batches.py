@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from windowsets import example_windows, series_windows, text_windows
+from windowsets import example_windows, known_windows, series_windows, text_windows
 
 from unrolled import transform
 from unrolled.batches import ExampleWindows, SeriesWindows, TextStreams, in_order
@@ -130,3 +130,23 @@ def test_processes_share_the_streams() -> None:
     parts = [TextStreams(text_windows(), "train", streams=4, warm_up=0).share(rank, 2) for rank in (0, 1)]
     together = torch.cat([part[0].origin for part in parts])
     assert sorted(together[:, 0].tolist()) == sorted(whole[0].origin[:, 0].tolist())
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("every_step", [True, False])
+def test_what_is_known_ahead_is_of_the_steps_own_targets(horizon: int, every_step: bool) -> None:
+    windows = known_windows(horizon=horizon)
+    dataset = SeriesWindows(windows, "test", every_step)
+    for item in range(len(dataset)):
+        batch = dataset.__getitems__([item])
+        first = 50 + item  # row of the window's first target
+        for step in range(5):
+            last = first - 5 + step  # the row that the step has seen last
+            own, *ahead = batch.inputs[0, step].tolist()
+            assert own == pytest.approx((100 + last - 119.5) / 11.543396, abs=1e-4)
+            targets = range(last + 1, last + 1 + horizon)
+            assert ahead == [*(1000.0 + row for row in targets), *(-float(row) for row in targets)]
+
+
+def test_a_series_with_nothing_known_ahead_has_its_own_columns_only() -> None:
+    assert SeriesWindows(series_windows(), "test", False).__getitems__([0]).inputs.shape == (1, 5, 1)

@@ -51,13 +51,16 @@ def test_the_command_line_wins_over_the_files() -> None:
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["task=enrgy", "model=gru"], "unknown task 'enrgy'; valid: bitcoin, energy, mnist, shakespeare; did you mean"),
+        (
+            ["task=enrgy", "model=gru"],
+            "unknown task 'enrgy'; valid: bitcoin, energy, energy_calendar, mnist, shakespeare; did you mean",
+        ),
         (["task=energy", "model=gur"], "unknown model 'gur'; valid: cnn, "),
         (["task=energy", "model=gru", "trainer=tpu9"], "unknown trainer 'tpu9'; valid: cpu, default, gpu, mps, smoke"),
         (["model=gru"], "no task was given; add task=NAME, one of: bitcoin, energy"),
         (["task=energy"], "no model was given; add model=NAME, one of: cnn"),
-        (["task=energy", "model=gru", "training.epoch=3"], "'epoch'; valid: averaging, batch_size"),
-        (["task=energy", "model=gru", "+training.epoch=3"], "'epoch'; valid: averaging, batch_size"),
+        (["task=energy", "model=gru", "training.epoch=3"], "'epoch'; valid: augmentation, averaging, batch_size"),
+        (["task=energy", "model=gru", "+training.epoch=3"], "'epoch'; valid: augmentation, averaging, batch_size"),
         (["task=energy", "model=gru", "+epochs=1"], "unknown key in the configuration: 'epochs'; valid: encoder"),
         (["task=energy", "model=gru", "~window"], "window is missing; it belongs into conf/task/energy.yaml"),
         (["task=energy", "model=gru", "~seed"], "seed is missing; it belongs into conf/config.yaml"),

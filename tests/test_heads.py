@@ -61,3 +61,12 @@ def test_a_language_models_loss_is_a_mean_over_scored_symbols() -> None:
     head = LanguageHead(2, 2)
     assert head.loss(logits, target, mask).item() == pytest.approx(-math.log(0.75))
     assert head.loss(logits, target, None).item() == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
+
+
+def test_labels_are_smoothed_in_training_only() -> None:
+    head = ClassifyHead(2, 4, smoothing=0.2)
+    outputs, target = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.tensor([0])
+    plain = math.log(math.exp(2) + 3) - 2
+    even = math.log(math.exp(2) + 3) - 0.5  # the cross-entropy against all classes alike
+    assert head.loss(outputs, target, None).item() == pytest.approx(0.8 * plain + 0.2 * even)
+    assert head.eval().loss(outputs, target, None).item() == pytest.approx(plain)

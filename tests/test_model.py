@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from trainedfolders import config_for, write_trained
-from windowsets import example_windows, series_windows, text_windows
+from windowsets import example_windows, known_windows, series_windows, text_windows
 
 from unrolled.batches import ExampleWindows, SeriesWindows, in_order
 from unrolled.errors import UserError
@@ -64,6 +64,9 @@ def test_a_damaged_folder_is_refused(damage: Any, told: str, tmp_path: Path) -> 
         ("series", "encoder", {"dropout": 1.0}, "encoder.dropout=1.0: expected a number, at least 0 and below 1"),
         ("series", "encoder", {"bidirectional": 1}, "encoder.bidirectional=1: expected true or false"),
         ("series", "encoder", {"kernel_size": 3}, "unknown key in encoder: 'kernel_size'; valid for gru:"),
+        ("series", "head", {"label_smoothing": 0.1}, "only a classifier's labels are smoothed; set it to 0"),
+        ("series", "encoder", {"known": ["day"]}, "expected null: this task knows nothing ahead"),
+        ("text", "encoder", {"known": ["day"]}, "nothing is known ahead of a text"),
         ("text", "encoder", {"bidirectional": True}, "each step would have seen its own target"),
     ],
 )
@@ -120,3 +123,22 @@ def test_a_forecast_without_its_anchor_is_no_forecast() -> None:
 def test_parameters_are_counted() -> None:
     model = build(_config("series"), series_windows().meta)
     assert count_parameters(model) == 3 * 4 * (1 + 4 + 2) + 4 + 1  # three gates, two biases each, and the readout
+
+
+@pytest.mark.parametrize("groups", [[], ["day"], ["year"], ["day", "year"], None])
+def test_a_model_sees_of_what_is_known_ahead_the_named_groups_only(groups: list[str] | None) -> None:
+    windows = known_windows(horizon=2)
+    config = config_for(windows)
+    config["encoder"] |= {"known": groups}
+    model = build(config, windows.meta).eval()
+    batch = SeriesWindows(windows, "test", every_step=False).__getitems__([0])
+    batch = batch._replace(inputs=batch.inputs / 1000)  # no gate is full
+    plain = model.predict(batch).values
+    for column, name in enumerate(("value", "day", "day", "year", "year")):
+        inputs = batch.inputs.clone()
+        inputs[..., column] += 0.1
+        changed = not torch.equal(model.predict(batch._replace(inputs=inputs)).values, plain)
+        assert changed == (name == "value" or groups is None or name in groups), name
+    config["encoder"]["known"] = ["weekday"]
+    with pytest.raises(UserError, match="expected a list of some of day, year, or null for all"):
+        build(config, windows.meta)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from trainedfolders import config_for
-from windowsets import example_windows, series_windows, text_windows
+from windowsets import example_windows, known_windows, series_windows, text_windows
 
 from unrolled.errors import UserError
 from unrolled.model import SequenceModel, build
@@ -97,3 +97,14 @@ def test_too_few_rows_or_other_features_are_refused() -> None:
         forecast_next(_model(windows), windows.arrays["series"][:5], windows.meta)
     with pytest.raises(UserError, match="the rows have 2 features, but the model was trained on 1"):
         forecast_next(_model(windows), np.ones((9, 2)), windows.meta)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_a_forecast_beyond_the_last_row_knows_what_the_window_knew(horizon: int) -> None:
+    windows = known_windows(horizon=horizon)
+    model, known = _model(windows), windows.arrays["known"]
+    table = predict_split(model, windows, "test")
+    following = forecast_next(model, windows.arrays["series"][:50], windows.meta, known).points()[0].tolist()
+    assert following == pytest.approx(table["predicted"][:horizon].tolist())
+    with pytest.raises(UserError, match="trained with other known columns"):
+        forecast_next(model, windows.arrays["series"][:50], windows.meta)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from trainedfolders import write_trained
-from windowsets import example_windows, series_windows, text_windows
+from windowsets import example_windows, known_windows, series_windows, text_windows
 
 from unrolled import trackingstore
 from unrolled.loggedmodel import example_of
@@ -23,6 +23,7 @@ WINDOWS = {
     "series": series_windows,
     "returns": lambda: series_windows(name="log_return"),
     "quantiles": lambda: series_windows(horizon=2, name="log_return"),
+    "calendar": lambda: known_windows(horizon=2),
     "examples": example_windows,
     "text": text_windows,
 }

@@ -52,7 +52,7 @@ def test_what_window_stores_is_at_most_a_fifth_more_than_the_series(name: str, t
 
 def _size(data: Series | Examples | Text) -> int:
     if isinstance(data, Series):
-        return data.values.nbytes
+        return data.values.nbytes + (0 if data.known is None else data.known.nbytes)
     return len(data.text.encode()) if isinstance(data, Text) else data.inputs.nbytes + data.targets.nbytes
 
 
@@ -223,5 +223,7 @@ def test_a_damaged_note_of_what_was_fetched_is_told(content: str, tmp_path: Path
 
 
 def test_an_unknown_task_names_the_known() -> None:
-    with pytest.raises(UserError, match="unknown task 'weather'; valid: bitcoin, energy, mnist, shakespeare"):
+    with pytest.raises(
+        UserError, match="unknown task 'weather'; valid: bitcoin, energy, energy_calendar, mnist, shakespeare"
+    ):
         task_module("weather")

@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import ROOT
-from windowsets import series_windows, text_windows
+from windowsets import example_windows, series_windows, text_windows
 
 from unrolled.config import compose_config
 from unrolled.errors import UserError
@@ -218,3 +218,40 @@ def test_a_carried_state_carries_no_graph() -> None:
     assert not cut[0].requires_grad
     assert not cut[1][0].requires_grad
     assert detached(None) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trainer", "has", "resolved"),
+    [
+        ("bf16", "32-true", True, "bf16-mixed"),
+        ("bf16", "32-true", False, "32-true"),
+        ("bf16", "64-true", True, "64-true"),
+        (None, "32-true", True, "32-true"),
+    ],
+)
+def test_a_recipe_gets_bfloat16_where_the_machine_has_it_and_nobody_asked_for_more(
+    wanted: str | None, trainer: str, has: bool, resolved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unrolled.training.cpu_has_bf16", lambda: has)
+    config = _config(precision=wanted)
+    config["trainer"]["precision"] = trainer
+    assert make_trainer(config, []).precision == resolved
+
+
+def test_images_are_augmented_in_training_and_never_in_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def spy(images: torch.Tensor, sizes: dict[str, float]) -> torch.Tensor:
+        seen.append(torch.is_grad_enabled())
+        return images
+
+    monkeypatch.setattr("unrolled.learners.supervised.augment", spy)
+    windows = example_windows()
+    config = _config("mnist", epochs=2, warmup_steps=0)
+    config["training"]["augmentation"] = {"rotate": 5, "scale": 0, "shear": 0, "shift": 0}
+    _train(config, windows, tmp_path / "resume")
+    assert seen == [True] * 10, "two epochs of 40 examples in batches of 8"
+    with pytest.raises(UserError, match="training.augmentation turns images, but energy has none"):
+        _train(_config(augmentation=config["training"]["augmentation"]), series_windows(), tmp_path / "series")

@@ -29,6 +29,17 @@ def series_windows(rows: int = 60, context: int = 5, horizon: int = 1, name: str
     )
 
 
+def known_windows(rows: int = 60, context: int = 5, horizon: int = 1, ahead: int = 7) -> WindowSet:
+    """``series_windows`` with two columns known ahead: row t has 1000 + t (group ``day``) and -t (group ``year``)."""
+    windows = series_windows(rows, context, horizon)
+    count = np.arange(rows + ahead, dtype=np.float32)
+    known = np.stack([1000 + count, -count], axis=1)
+    meta = {key: value for key, value in windows.meta.items() if key != "digest"}
+    meta |= {"known": ["day:number", "year:number"], "in_features": 1 + 2 * horizon}
+    arrays = windows.arrays | {"known": known}
+    return WindowSet(meta | {"digest": digest_of(meta, arrays)}, arrays)
+
+
 def text_windows(length: int = 300, context: int = 8) -> WindowSet:
     """Token i is i mod 7; train to 200, validation to 250."""
     tokens = (np.arange(length) % 7).astype(np.uint8)

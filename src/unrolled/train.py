@@ -137,7 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = compose_config(sys.argv[1:] if arguments is None else arguments, root)
         if config["out"] is None:
             raise UserError("no out was given; add out=FOLDER, or use `unrolled train`, which names one under outputs/")
-        train(config, root / "data" / "windows" / config["task"], root / config["out"], root)
+        out = root / config["out"]
+        if out.exists() and not (out / "meta.json").is_file():
+            raise UserError(f"out={config['out']}: {out} is there and no model folder, so it is not replaced; name another")
+        train(config, root / "data" / "windows" / config["task"], out, root)
 
 
 if __name__ == "__main__":

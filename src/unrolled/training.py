@@ -159,9 +159,14 @@ def _precision(wanted: str | None, trainer: Any, on_cpu: bool) -> Any:
     if wanted is None or str(trainer) not in ("32-true", "32"):
         return trainer
     if on_cpu:
-        return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else trainer
+        return "bf16-mixed" if cpu_has_bf16() else trainer
     has = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if has else trainer
+
+
+def cpu_has_bf16() -> bool:
+    """Tell whether this processor multiplies bfloat16 itself (AVX-512 BF16, AMX, Arm's BF16); emulation would be slow."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _check_precision(trainer: pl.Trainer, asked: str) -> None:
