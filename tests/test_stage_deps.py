@@ -37,7 +37,7 @@ def _cases() -> Iterator[tuple[str, dict[str, str], list[str]]]:
     for task in tasks:
         for stage in ("fetch", "window"):
             yield stage, {"task": task}, [f"unrolled.{stage}", f"unrolled.tasks.{task}"]
-    for stage in ("baseline", "judge"):
+    for stage in ("baseline", "ensemble", "judge"):
         yield stage, {"task": "energy"}, [f"unrolled.{stage}"]
     yield "report", {}, ["unrolled.report"]
     for stage in ("train", "evaluate"):
@@ -120,7 +120,19 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 
 
 LAYERS = [
-    {"errors", "dataset", "batch", "metrics", "imports", "windowset", "losses", "breakdowns", "significance", "shown"},
+    {
+        "errors",
+        "dataset",
+        "batch",
+        "metrics",
+        "imports",
+        "windowset",
+        "losses",
+        "breakdowns",
+        "significance",
+        "shown",
+        "mixture",
+    },
     {"transform", "outputs", "identity", "arguments", "predictiontable"},
     {"baselines.examples", "baselines.series", "baselines.text", "scores", "predicted", "intervals", "calibration"},
     {"verdicts", "uncertainty"},
@@ -133,6 +145,7 @@ LAYERS = [
         "fetch",
         "window",
         "baseline",
+        "ensemble",
         "encodercode",
         "train",
         "evaluate",
@@ -160,6 +173,7 @@ def test_imports_point_one_way() -> None:
         ("unrolled.fetch", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.window", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.baseline", {"torch", "pytorch_lightning", "mlflow"}),
+        ("unrolled.ensemble", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.judge", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.report", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.evaluate", {"pytorch_lightning", "mlflow"}),
