@@ -243,6 +243,10 @@ def test_nothing_to_combine_is_said_and_leaves_no_tables(days: WindowSet) -> Non
     meta, tables = make_ensemble(days, [alone], [far])
     assert meta["about"] == "nothing to combine: on validation no mixture is better than gru alone"
     assert (meta["members"], tables, meta["cells"]) == ({}, {}, {"gru-0": alone.about["identity"]})
+    baselines = [_baseline(name, _forecasts(days, 0, bias)) for name, bias in (("arima", 0.1), ("ridge", -0.1))]
+    meta, tables = make_ensemble(days, [alone], baselines)
+    assert meta["about"].endswith("better than gru alone"), "baselines alone are no ensemble"
+    assert min(way["validation_loss"] for way in meta["candidates"]) < 0.1
     meta, tables = make_ensemble(days, [], [far])
     assert (meta["about"], tables) == ("nothing to combine: no model was evaluated", {})
     few = _renamed(days, {"train": [6, 50], "validation": [50, 59], "test": [59, 450]}, "energy")

@@ -84,8 +84,10 @@ def make_ensemble(
         return told | {"about": f"nothing to combine: {count} rows of validation are too few to choose weights on"}, {}
     members = _members(kind, cells, usable[len(cells) :])
     numbers = np.stack([_mixable(kind, member.values["validation"], rows["validation"]) for member in members], axis=1)
-    found = candidates(numbers, sum(member.model for member in members), CRITERIA[kind])
-    chosen = min(found, key=lambda candidate: candidate.loss)
+    models = sum(member.model for member in members)
+    found = candidates(numbers, models, CRITERIA[kind])
+    # Baselines may join models, but alone they are nothing to judge as one.
+    chosen = min((way for way in found if way.weights[:models].any()), key=lambda way: way.loss)
     told |= {
         "loss": CRITERIA[kind].name,
         "chosen": chosen.name,
