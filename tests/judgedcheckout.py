@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from judgedtasks import write_no_ensemble
 from trainedfolders import IDENTITY, config_for, write_trained
 
-from unrolled.evaluate import flat_metrics, predict_run, save_predictions
+from unrolled.ensemble import make_ensemble
+from unrolled.evaluate import predict_run
 from unrolled.judge import details, judge_task
+from unrolled.predicted import read_cells
+from unrolled.predictiontable import save_predictions
+from unrolled.scores import flat_metrics
 from unrolled.windowset import WindowSet, digest_of, save_windows
 
 SEASON = 7
@@ -123,11 +128,25 @@ def write_baselines(root: Path, windows: WindowSet, tables: Tables) -> None:
     (folder / "meta.json").write_text(json.dumps(meta | {"baselines": about}))
 
 
+def write_ensemble(root: Path, windows: WindowSet) -> None:
+    """Write the mean of the cells' seeds as an ensemble, its metrics, and the judgement anew."""
+    task = windows.meta["task"]
+    meta, tables = make_ensemble(windows, list(read_cells(root / "data/predictions" / task, windows)), [])
+    save_predictions(root / "data/ensembles" / task, meta, tables)
+    reports = root / "reports" / task / "ensemble/0"
+    reports.mkdir(parents=True)
+    (reports / "metrics.json").write_text(json.dumps(flat_metrics(meta, tables, windows, SEASON)))
+    judge(root, windows)
+
+
 def judge(root: Path, windows: WindowSet) -> None:
     """Write judgement.json and details.json, with intervals and reliability as the judge stage adds them."""
     task, kind = windows.meta["task"], windows.meta["kind"]
     config = {"season": SEASON, "breakdowns": BREAKDOWNS[kind], "equal_parameters": None}
-    judgement = judge_task(windows, root / "data/predictions" / task, root / "data/baselines" / task, config)
+    ensemble = root / "data/ensembles" / task
+    if not ensemble.is_dir():
+        write_no_ensemble(root, windows)
+    judgement = judge_task(windows, root / "data/predictions" / task, ensemble, root / "data/baselines" / task, config)
     summary, told = judgement.summary(), details(judgement)
     folder = root / "data/judgements" / task
     (folder / "intervals").mkdir(parents=True, exist_ok=True)

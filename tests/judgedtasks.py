@@ -1,4 +1,4 @@
-"""Predictions and baselines on disk, as evaluate and the baseline stage leave them, without either."""
+"""Predictions and baselines on disk, as evaluate and the baseline stage leave them, without either; and no ensemble."""
 
 import json
 from pathlib import Path
@@ -41,3 +41,17 @@ def write_baselines(root: Path, windows: WindowSet, tables: dict[str, dict[str, 
     named = {name: {"about": f"what {name} does", "simple": True} for name in tables}
     meta = {"data_digest": windows.meta["digest"], "baselines": named | more}
     (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def write_no_ensemble(root: Path, windows: WindowSet) -> Path:
+    """Write what the ensemble stage leaves when there is nothing to combine, and return its folder."""
+    task = windows.meta["task"]
+    found = {
+        path.parent.name: json.loads(path.read_text()) for path in root.glob(f"data/predictions/{task}/*/meta.json")
+    }
+    cells = {name: about["identity"] for name, about in found.items()}
+    folder = root / "data/ensembles" / task
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {"data_digest": windows.meta["digest"], "cells": cells, "members": {}, "about": "nothing to combine"}
+    (folder / "meta.json").write_text(json.dumps(told))
+    return folder

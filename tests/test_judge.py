@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from judgedtasks import CONFIG, series_table, write_baselines, write_cell
+from judgedtasks import CONFIG, series_table, write_baselines, write_cell, write_no_ensemble
 from windowsets import example_windows, series_windows, text_windows
 
 from unrolled.errors import UserError
@@ -17,7 +17,8 @@ from unrolled.windowset import WindowSet
 
 def _judge(root: Path, windows: WindowSet, **config: Any) -> Judgement:
     task = windows.meta["task"]
-    return judge_task(windows, root / "data/predictions" / task, root / "data/baselines" / task, CONFIG | config)
+    predictions, baselines = root / "data/predictions" / task, root / "data/baselines" / task
+    return judge_task(windows, predictions, write_no_ensemble(root, windows), baselines, CONFIG | config)
 
 
 @pytest.fixture

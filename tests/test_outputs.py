@@ -48,6 +48,8 @@ def test_a_place_that_cannot_be_written_to_is_found_before_work_starts(tmp_path:
     ("stage", "work", "place"),
     [
         ("baseline", "make_baselines", "data/baselines"),
+        ("ensemble", "make_ensemble", "data/ensembles"),
+        ("ensemble", "make_ensemble", "reports/energy/ensemble"),
         ("judge", "judge_task", "data/judgements"),
         ("judge", "judge_task", "reports/energy"),
         ("evaluate", "predict_run", "data/predictions/energy"),

@@ -46,7 +46,9 @@ def test_every_stage_leaves_its_outputs(checkout: Path) -> None:
     assert metrics["data_source"] == "stand-in"
     assert metrics["n_test"] == 731
     judgement = json.loads((checkout / "reports/energy/judgement.json").read_text())
-    assert set(judgement["cells"]) == {"rnn-0", "gru-0"}
+    ensemble = json.loads((checkout / "data/ensembles/energy/meta.json").read_text())
+    assert set(ensemble["cells"]) == {"rnn-0", "gru-0"}
+    assert set(judgement["cells"]) == {"rnn-0", "gru-0", *(["ensemble-0"] if ensemble["members"] else [])}
     assert {"persistence", "seasonal_naive"} <= set(judgement["baselines"])
     for name in ("index.html", "leaderboard.csv", "leaderboard.md"):
         assert "stand-in" in (checkout / "reports" / name).read_text()
@@ -75,7 +77,8 @@ def test_an_edit_of_a_model_reruns_its_cells_and_what_judges_them(checkout: Path
     conf.write_text(conf.read_text() + "  hidden_size: 16\n")
     cells = {f"{stage}@{task}-gru-0" for stage in ("train", "evaluate") for task in ("energy", "shakespeare")}
     # `encoders` looks which encoder the file names now, in a moment; no other cell depends on what it finds for gru.
-    assert _ran(dvc("repro")) == cells | {"encoders", "judge@energy", "judge@shakespeare", "report"}
+    judged = {f"{stage}@{task}" for stage in ("ensemble", "judge") for task in ("energy", "shakespeare")}
+    assert _ran(dvc("repro")) == cells | judged | {"encoders", "report"}
 
 
 def test_an_edit_of_a_judgement_evaluates_nothing(checkout: Path, dvc: Dvc) -> None:
@@ -85,10 +88,10 @@ def test_an_edit_of_a_judgement_evaluates_nothing(checkout: Path, dvc: Dvc) -> N
     assert {"judge@energy", "judge@shakespeare"} <= ran <= {"judge@energy", "judge@shakespeare", "report"}
 
 
-def test_a_new_cell_runs_itself_its_judge_and_the_report(checkout: Path, dvc: Dvc) -> None:
+def test_a_new_cell_runs_itself_its_ensemble_its_judge_and_the_report(checkout: Path, dvc: Dvc) -> None:
     cell = "params.yaml:+cells.energy-gru-1={task: energy, model: gru, seed: 1}"
     ran = _ran(dvc("exp", "run", "-S", cell))
-    assert ran == {"train@energy-gru-1", "evaluate@energy-gru-1", "judge@energy", "report"}
+    assert ran == {"train@energy-gru-1", "evaluate@energy-gru-1", "ensemble@energy", "judge@energy", "report"}
     assert "# a comment that must survive" in (checkout / "params.yaml").read_text()
 
 

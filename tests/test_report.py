@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from judgedcheckout import make_root, real
+from judgedcheckout import make_root, real, write_ensemble
 from windowsets import example_windows, series_windows, text_windows
 
 from unrolled.errors import UserError
@@ -135,6 +135,43 @@ def test_card_judgement_and_page_show_the_same_numbers(root: Path) -> None:
             assert said in page
         assert "87.5 % of the test inside, mean width 12.50 GWh" in card
         assert "interval {" not in card
+
+
+def test_an_ensemble_stands_among_the_models_and_says_what_it_is_made_of(tmp_path: Path) -> None:
+    windows = [real(w) for w in (series_windows(110, name="log_return"), example_windows(), text_windows(2450))]
+    root = make_root(tmp_path, *windows)
+    assert "ensemble" not in report_files(root)["index.html"]
+    for each in windows:
+        write_ensemble(root, each)
+        reports = root / "reports" / each.meta["task"] / "ensemble/0/metrics.json"
+        better = (
+            "accuracy" if each.meta["kind"] == "examples" else {"series": "mae", "text": "loss_nats"}[each.meta["kind"]]
+        )
+        told = json.loads(reports.read_text())
+        told[f"validation_{better}"] = 2.0 if better == "accuracy" else 0.0  # best on validation: the figures show it
+        reports.write_text(json.dumps(told))
+    files = report_files(root)
+    rows = _rows(root)
+    assert (rows["ensemble"]["kind"], rows["ensemble"]["state"], rows["ensemble"]["seeds"]) == ("model", "run here", "")
+    assert rows["ensemble"]["verdict"] != ""
+    made = "1.00 gru (2 seeds): best model, chosen on validation"
+    assert files["index.html"].count(made) == 2 * 3, "in the leaderboard and in the table of seeds"
+    assert f"ensemble: {made}." in files["leaderboard.md"]
+    assert ", a mixture: " in leaderboard_text(root)
+    assert "Drawn is ensemble-0" in files["index.html"]
+    assert "what ensemble-0 (best on validation) read" in files["index.html"]
+    assert '<details open="open"><summary>gru-0</summary>' in files["index.html"], "an ensemble writes no text"
+    drawn = pd.read_csv(io.StringIO(files["ramp/forecast.csv"]))
+    told_of = pd.read_parquet(root / "data/ensembles/ramp/test.parquet")
+    assert drawn[drawn["line"] == "forecast"]["value"].iloc[-1] == pytest.approx(
+        told_of["predicted"].iloc[-1], rel=1e-5
+    )
+    card = cards(root)["ramp/ensemble/0/card.md"]
+    assert f"An ensemble: {made}." in card
+    assert "- Chosen: best model, by mae on held-out blocks of validation (best model " in card
+    assert "- Verdict: it " in card
+    shutil.rmtree(root / "data")
+    assert _rows(root)["ensemble"]["state"] == "committed, not run here"
 
 
 def test_every_kind_of_task_has_its_figures(tmp_path: Path) -> None:

@@ -124,7 +124,19 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 
 
 LAYERS = [
-    {"errors", "dataset", "batch", "metrics", "imports", "windowset", "losses", "breakdowns", "significance", "shown"},
+    {
+        "errors",
+        "dataset",
+        "batch",
+        "metrics",
+        "imports",
+        "windowset",
+        "losses",
+        "breakdowns",
+        "significance",
+        "shown",
+        "mixture",
+    },
     {"transform", "outputs", "augmentation", "germancalendar", "identity", "arguments", "predictiontable"},
     {"baselines.examples", "baselines.series", "baselines.text", "scores", "predicted", "intervals", "calibration"},
     {"verdicts", "uncertainty"},
@@ -137,6 +149,7 @@ LAYERS = [
         "fetch",
         "window",
         "baseline",
+        "ensemble",
         "stagecode",
         "train",
         "evaluate",
@@ -164,6 +177,7 @@ def test_imports_point_one_way() -> None:
         ("unrolled.fetch", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.window", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.baseline", {"torch", "pytorch_lightning", "mlflow"}),
+        ("unrolled.ensemble", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.judge", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.report", {"torch", "pytorch_lightning", "mlflow"}),
         ("unrolled.evaluate", {"pytorch_lightning", "mlflow"}),

@@ -27,19 +27,43 @@ def card(record: RunRecord, judged: Mapping[str, Any] | None = None) -> str:
         record: the run.
         judged: what ``runrecord.judged_cell`` found; without it, the card says that the model was not judged.
     """
-    windows, encoder = record.windows, record.config["encoder"]
+    encoder = record.config["encoder"]
+    what = f"Encoder {encoder['name']} with {encoder['hidden_size']} units: {DOES[record.windows['kind']]}."
+    chosen = "the epoch with the lowest validation loss; the test was not looked at"
+    return _card(record, what.format(**record.windows), chosen, "configuration, data and code", judged)
+
+
+def ensemble_card(record: RunRecord, about: Mapping[str, Any], judged: Mapping[str, Any] | None = None) -> str:
+    """Return the card of a task's ensemble as Markdown.
+
+    Args:
+        record: the ensemble in a run's place, its configuration no more than ``task``, ``model`` and ``seed``.
+        about: the meta.json of its folder.
+        judged: as ``card``'s.
+    """
+    tried = ", ".join(f"{way['name']} {shown(about['loss'], way['validation_loss'])}" for way in about["candidates"])
+    chosen = (
+        f"{about['chosen']}, by {about['loss']} on held-out blocks of validation ({tried}); the test was not looked at"
+    )
+    return _card(
+        record, f"An ensemble: {about['about']}.", chosen, "the data and its members' identities and weights", judged
+    )
+
+
+def _card(record: RunRecord, what: str, chosen: str, hashed: str, judged: Mapping[str, Any] | None) -> str:
+    windows = record.windows
     source = "real data" if windows["source"] == "real" else f"{windows['source'].upper()} DATA, generated: not for use"
     lines = [
         f"# {record.name}",
-        f"Encoder {encoder['name']} with {encoder['hidden_size']} units: {DOES[windows['kind']].format(**windows)}.",
+        what,
         f"- Data: {record.task}, {source}, digest {windows['digest'][:12]}",
         f"- Attribution of the data: {windows['attribution']}",
         f"- Licence of the data: {windows['licence']}",
         f"- Split: {_split(windows)}",
-        "- Chosen: the epoch with the lowest validation loss; the test was not looked at",
+        f"- Chosen: {chosen}",
         *(_judged_lines(judged) if judged else ["- Judged: not yet; scores alone would say nothing"]),
         f"- Limits: {LIMITS[windows['kind']]}",
-        f"- Identity: {record.identity[:12]} (the hash of configuration, data and code)",
+        f"- Identity: {record.identity[:12]} (the hash of {hashed})",
     ]
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).parent
-STAGES = ("fetch", "window", "baseline", "judge", "report")
+STAGES = ("fetch", "window", "baseline", "ensemble", "judge", "report")
 FLAGS = {"train": ("-m", "--multirun")}
 USAGE = """unrolled: recurrent sequence models, reproducible and judged against what they must beat.
 

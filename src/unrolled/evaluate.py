@@ -40,30 +40,6 @@ def predict_run(
     return meta, {split: predict_split(model, windows, split) for split in splits}
 
 
-def flat_metrics(
-    meta: dict[str, Any], tables: dict["SplitName", "pd.DataFrame"], windows: "WindowSet", season: int | None
-) -> dict[str, Any]:
-    """Return the test's metrics with flat keys and, to choose by, the primary one on validation."""
-    from unrolled.scores import PRIMARY, score
-
-    primary = PRIMARY[windows.meta["kind"]]
-    return {
-        **score(tables["test"], windows, season),
-        f"validation_{primary}": score(tables["validation"], windows, season)[primary],
-        "n_test": len(tables["test"]),
-        "parameters": meta["parameters"],
-        "data_source": meta["data_source"],
-        "data_digest": meta["data_digest"],
-    }
-
-
-def save_predictions(folder: Path, meta: dict[str, Any], tables: dict["SplitName", "pd.DataFrame"]) -> None:
-    """Write each split's table and the meta data into ``folder``."""
-    for split, table in tables.items():
-        table.to_parquet(folder / f"{split}.parquet", index=False)
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def save_samples(folder: Path, model_folder: Path, windows: "WindowSet") -> None:
     """Write what a language model writes, at several temperatures, to ``folder/samples.json``."""
     from unrolled.model import load
@@ -80,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unrolled.config import compose_config, names
     from unrolled.console import one_line_errors
     from unrolled.outputs import check_writable, whole_folder, write_whole
+    from unrolled.predictiontable import save_predictions
+    from unrolled.scores import flat_metrics
     from unrolled.windowset import open_windows
 
     with one_line_errors():

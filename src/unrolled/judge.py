@@ -16,28 +16,33 @@ if TYPE_CHECKING:
     from unrolled.windowset import WindowSet
 
 
-def judge_task(windows: "WindowSet", predictions: Path, baselines: Path, config: dict[str, Any]) -> "Judgement":
-    """Return the judgement of all cells whose predictions lie in ``predictions``.
+def judge_task(
+    windows: "WindowSet", predictions: Path, ensemble: Path, baselines: Path, config: dict[str, Any]
+) -> "Judgement":
+    """Return the judgement of all cells whose predictions lie in ``predictions``, and of the ensemble, if there is one.
 
     Args:
         windows: the task's data.
         predictions: folder with one folder per cell.
+        ensemble: folder that the ensemble stage wrote.
         baselines: folder that the baseline stage wrote.
         config: section ``judge`` of the task's file.
 
     Raises:
-        UserError: predictions or baselines were made on other data, or a breakdown does not fit the kind of data.
+        UserError: predictions, ensemble or baselines were made on other data, or a breakdown does not fit the kind of data.
     """
     from unrolled.breakdowns import KIND_OF
     from unrolled.judgement import Judgement
-    from unrolled.predicted import read_baselines, read_cells
+    from unrolled.predicted import read_baselines, read_cells, read_ensemble
 
     kind = windows.meta["kind"]
     for name in config["breakdowns"] or []:
         if KIND_OF.get(name) != kind:
             valid = ", ".join(sorted(name for name, fits in KIND_OF.items() if fits == kind))
             raise UserError(f"judge.breakdowns has {name!r}; valid for {windows.meta['task']}: {valid}")
-    return Judgement(windows, list(read_cells(predictions, windows)), read_baselines(baselines, windows), config)
+    cells = list(read_cells(predictions, windows))
+    made = read_ensemble(ensemble, windows, cells)
+    return Judgement(windows, cells + ([made] if made else []), read_baselines(baselines, windows), config)
 
 
 def details(judgement: "Judgement") -> dict[str, Any]:
@@ -69,9 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         windows = open_windows(root / "data" / "windows" / task)
         check_writable(root / "data" / "judgements")
         check_writable(root / "reports" / task)
-        judgement = judge_task(
-            windows, root / "data" / "predictions" / task, root / "data" / "baselines" / task, config
-        )
+        predictions, ensemble, baselines = (root / "data" / n / task for n in ("predictions", "ensembles", "baselines"))
+        judgement = judge_task(windows, predictions, ensemble, baselines, config)
         summary = judgement.summary()
         with whole_folder(root / "data" / "judgements" / task) as folder:
             _write_json(folder / "details.json", details(judgement))

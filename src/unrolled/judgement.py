@@ -37,7 +37,7 @@ class Judgement:
 
         Args:
             windows: the task's data.
-            cells: the models' predictions, named ``<model>-<seed>``.
+            cells: the models' predictions, named ``<model>-<seed>``; an ensemble's is one of them.
             baselines: in the same form.
             config: section ``judge`` of the task's file: season, breakdowns, equal_parameters.
         """
@@ -148,7 +148,7 @@ class Judgement:
                 assert predicted.validation is not None
                 told, ends[name] = judge_intervals(predicted.validation, predicted.test, relative)
                 scores[name] = {"interval": told}
-            elif self.kind != "series" and name in self.cells:
+            elif name in self.cells and (self.kind == "examples" or "confidence" in predicted.test):
                 scores[name], tables[name] = judge_calibration(predicted.test)
         return scores, ends, tables
 
@@ -166,6 +166,7 @@ class Judgement:
         told = compare(self.kind, model, baseline, self.horizon)
         return {
             "identity": self.cells[name].about["identity"],
+            **self._made_of(name),
             **self.scores[name],
             "baseline": self.strongest,
             "baseline_value": self.scores[self.strongest][PRIMARY[self.kind]],
@@ -195,10 +196,16 @@ class Judgement:
             "value": mean,
             "value_spread": float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
             "value_by_seed": values,
+            **self._made_of(next(iter(cells.values()))),
             "baseline": self.strongest,
             "baseline_value": self.scores[self.strongest][metric],
             **told,
         }
+
+    def _made_of(self, name: str) -> dict[str, str]:
+        """Return what an ensemble is made of, in a sentence; of a cell, nothing."""
+        about = self.cells[name].about
+        return {"about": about["about"]} if "about" in about else {}
 
     def _activity(self, name: str) -> dict[str, float]:
         """Return how much a forecaster of returns ventures, and what that is worth: a lazy zero is no skill."""

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from unrolled.errors import UserError
+from unrolled.predicted import ENSEMBLE, predictions_of
 
 RUN_HERE, COMMITTED, MISSING = "run here", "committed, not run here", "missing"
 METRICS = ("mae", "rmse", "mape", "mase", "accuracy", "nll", "loss_nats", "bits_per_char", "perplexity")
@@ -21,7 +22,7 @@ class Row:
 
     Attributes:
         name: ``gru``, for one seed ``gru-0``, or a baseline's name.
-        kind: ``model`` (over its seeds), ``cell`` (one seed) or ``baseline``.
+        kind: ``model`` (over its seeds; an ensemble is one of one seed), ``cell`` (one seed) or ``baseline``.
         state: run here; committed, not run here; or missing.
         scores: the test's metrics; a model's are means over ``seeds``.
         skill: share of the error of the baseline to beat that it saves; None if they are not of the same data.
@@ -42,6 +43,11 @@ class Row:
     spread: float | None = None
     judged: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed_count(self) -> int:
+        """Return over how many seeds the row is; an ensemble has none of its own."""
+        return 0 if self.model == ENSEMBLE else len(self.seeds)
 
     @property
     def interval(self) -> Mapping[str, Any]:
@@ -96,6 +102,9 @@ def _table(root: Path, task: str, cells: Mapping[str, Mapping[str, Any]]) -> Tab
         if cell["task"] == task:
             row = _cell_row(root, task, str(cell["model"]), cell["seed"], judgement, here)
             found.setdefault(row.model, []).append(row)
+    ensemble = _cell_row(root, task, ENSEMBLE, 0, judgement, here)
+    if ensemble.scores:
+        found[ENSEMBLE] = [ensemble]
     by_model = {model: sorted(rows, key=lambda row: row.seeds) for model, rows in found.items()}
     scored = [row for rows in by_model.values() for row in rows]
     metric = judgement.get("metric") or next((m for m in METRICS if any(m in row.scores for row in scored)), "mae")
@@ -114,7 +123,7 @@ def _cell_row(root: Path, task: str, model: str, seed: int, judgement: Mapping[s
     name = f"{model}-{seed}"
     if not about:
         return Row(task, name, "cell", MISSING, {}, None, "", model, (seed,))
-    run = about["data_digest"] == here and (root / "data" / "predictions" / task / name).is_dir()
+    run = about["data_digest"] == here and (predictions_of(root, task, name) / "test.parquet").is_file()
     scores = {metric: about[metric] for metric in METRICS if metric in about}
     return Row(
         task,

@@ -55,7 +55,7 @@ def _columns(table: Table, row: Row) -> dict[str, Any]:
         "kind": row.kind,
         "model": row.model,
         "seed": row.seeds[0] if row.kind == "cell" else None,
-        "seeds": len(row.seeds) if row.kind == "model" else None,
+        "seeds": row.seed_count or None if row.kind == "model" else None,
         "metric": table.metric,
         "value": row.scores.get(table.metric),
         "value_spread": row.spread,
@@ -82,7 +82,8 @@ def as_markdown(all_tables: list[Table]) -> str:
         header = ["", *names, "seeds", "skill", "95 % interval", "p", "verdict", "parameters", "data", "state"]
         parts += [_line(header), "|---" * len(header) + "|"]
         parts += [_line(_cells(row, names)) for row in table.rows]
-        parts.append("")
+        made = [row for row in table.rows if row.kind == "model" and "about" in row.judged]
+        parts += ["", *(f"{row.name}: {row.judged['about']}." for row in made), ""] if made else [""]
     return "\n".join(parts)
 
 
@@ -91,7 +92,7 @@ def _cells(row: Row, metrics: list[str]) -> list[str]:
     return [
         name,
         *(shown(metric, row.scores.get(metric)) for metric in metrics),
-        str(len(row.seeds) or ""),
+        str(row.seed_count or ""),
         percent(row.skill),
         range_shown(row.judged.get("skill_low"), row.judged.get("skill_high")),
         p_shown(row.judged.get("p_value")),
@@ -120,7 +121,7 @@ def _text_line(table: Table, row: Row) -> str:
     if row.kind == "baseline":
         line += "  (the baseline to beat)" if row.name == table.strongest else "  (baseline)"
     elif "verdict" in row.judged:
-        seeds = f"{len(row.seeds)} seeds" if len(row.seeds) > 1 else "1 seed"
+        seeds = {0: "a mixture", 1: "1 seed"}.get(row.seed_count, f"{row.seed_count} seeds")
         between = range_shown(row.judged["skill_low"], row.judged["skill_high"])
         line += f" ({between}), p {p_shown(row.judged['p_value'])}, {seeds}: {row.judged['verdict']} {table.strongest}"
     return line + ("  STAND-IN DATA" if row.data_source != "real" else "")

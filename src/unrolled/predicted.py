@@ -1,7 +1,7 @@
-"""Predictions on disk, read back: the tables of a task's cells and baselines, checked against the windows here."""
+"""Predictions on disk, read back: the tables of a task's cells, ensemble and baselines, checked against the windows here."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import pandas as pd
 from unrolled.errors import UserError
 from unrolled.windowset import WindowSet
 
+ENSEMBLE = "ensemble"  # takes a model's place wherever models are compared, with the seed 0
+
 
 @dataclass(frozen=True)
 class Predicted:
-    """What one cell or baseline predicted.
+    """What one cell, ensemble or baseline predicted.
 
     Attributes:
         name: ``gru-0`` or a baseline's name.
@@ -40,6 +42,32 @@ def read_cells(folder: Path, windows: WindowSet) -> Iterator[Predicted]:
             about = json.loads((path / "meta.json").read_text(encoding="utf-8"))
             _check(about, windows, f"{path.name} was predicted", f"evaluate@{windows.meta['task']}-{path.name}")
             yield _read(path.name, path, about)
+
+
+def predictions_of(root: Path, task: str, cell: str) -> Path:
+    """Return the folder of a cell's tables; the ensemble is the cell ``ensemble-0``."""
+    ensemble = root / "data" / "ensembles" / task
+    return ensemble if cell == f"{ENSEMBLE}-0" else root / "data" / "predictions" / task / cell
+
+
+def read_ensemble(folder: Path, windows: WindowSet, cells: Sequence[Predicted]) -> Predicted | None:
+    """Return what the ensemble stage left in ``folder``; None if it found nothing to combine.
+
+    Raises:
+        UserError: it has not run, or it ran on other data or on other cells than ``cells``.
+    """
+    stage = f"ensemble@{windows.meta['task']}"
+    if not (folder / "meta.json").is_file():
+        raise UserError(f"there is no ensemble in {folder}; make it with: dvc repro {stage}")
+    about = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    _check(about, windows, "the ensemble was made", stage)
+    here = {cell.name: cell.about["identity"] for cell in cells}
+    changed = sorted(name for name in here.keys() | about["cells"].keys() if here.get(name) != about["cells"].get(name))
+    if changed:
+        raise UserError(
+            f"the ensemble was made of other cells than are here now ({changed[0]}); run: dvc repro {stage}"
+        )
+    return _read(f"{ENSEMBLE}-0", folder, about) if about["members"] else None
 
 
 def read_baselines(folder: Path, windows: WindowSet) -> list[Predicted]:

@@ -1,12 +1,16 @@
 """The tables that predictions are kept in, whoever made them: a network or a baseline."""
 
+import json
+from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled.windowset import WindowSet
+from unrolled.windowset import SplitName, WindowSet
 
 
 def forecast_table(windows: WindowSet, origins: NDArray[np.int64], predicted: NDArray[np.floating]) -> pd.DataFrame:
@@ -44,3 +48,10 @@ def class_table(
     """
     columns = {f"p{number}": probabilities[:, number] for number in range(probabilities.shape[1])}
     return pd.DataFrame({"index": index, "actual": actual, "predicted": probabilities.argmax(axis=1), **columns})
+
+
+def save_predictions(folder: Path, meta: Mapping[str, Any], tables: Mapping[SplitName, pd.DataFrame]) -> None:
+    """Write each split's table and the meta data into ``folder``."""
+    for split, table in tables.items():
+        table.to_parquet(folder / f"{split}.parquet", index=False)
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")

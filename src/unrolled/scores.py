@@ -1,10 +1,13 @@
 """The plain scores of a table of predictions, the same for models and baselines."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from unrolled import metrics
-from unrolled.windowset import WindowSet
+from unrolled.windowset import SplitName, WindowSet
 
 PRIMARY = {"series": "mae", "examples": "accuracy", "text": "loss_nats"}
 
@@ -48,6 +51,28 @@ def _series(table: pd.DataFrame, windows: WindowSet, season: int | None) -> dict
     for step in range(1, steps.max() + 1) if steps.max() > 1 else ():
         told[f"mae_step_{step}"] = metrics.mae(actual[steps == step], predicted[steps == step])
     return told
+
+
+def flat_metrics(
+    meta: Mapping[str, Any], tables: Mapping[SplitName, pd.DataFrame], windows: WindowSet, season: int | None
+) -> dict[str, Any]:
+    """Return the test's metrics with flat keys and, to choose by, the primary one on validation: a cell's metrics.json.
+
+    Args:
+        meta: with ``parameters``, ``data_source`` and ``data_digest``.
+        tables: of validation and test.
+        windows: as ``score``'s.
+        season: as ``score``'s.
+    """
+    primary = PRIMARY[windows.meta["kind"]]
+    return {
+        **score(tables["test"], windows, season),
+        f"validation_{primary}": score(tables["validation"], windows, season)[primary],
+        "n_test": len(tables["test"]),
+        "parameters": meta["parameters"],
+        "data_source": meta["data_source"],
+        "data_digest": meta["data_digest"],
+    }
 
 
 def error_of(metric: str, value: float) -> float:

@@ -11,6 +11,7 @@ from unrolled import figures, figures_examples, figures_series, figures_text
 from unrolled.comparison import against_baselines, comparison
 from unrolled.figures import Figure
 from unrolled.leaderboard import RUN_HERE, Row, Table, read_json
+from unrolled.predicted import predictions_of
 from unrolled.shown import shown
 
 DAYS = 90  # of forecast against truth
@@ -90,7 +91,7 @@ def forecast_table(root: Path, table: Table, cell: str) -> tuple[pd.DataFrame, s
     Columns ``date``, ``actual``, ``predicted``, and if they are there ``baseline`` and ``low_50`` to ``high_90``.
     """
     data = root / "data"
-    days = _first_steps(data / "predictions" / table.task / cell / "test.parquet")[["date", "actual", "predicted"]]
+    days = _first_steps(predictions_of(root, table.task, cell) / "test.parquet")[["date", "actual", "predicted"]]
     held = data / "judgements" / table.task / "intervals" / f"{cell}.parquet"
     if held.is_file():
         edges = _first_steps(held)
@@ -117,7 +118,7 @@ def _examples(
     root: Path, table: Table, here: Sequence[Row], meta: Mapping[str, Any], details: Mapping[str, Any]
 ) -> Iterator[Figure]:
     best, stand_in = best_on_validation(table, here).name, meta["source"] != "real"
-    told = pd.read_parquet(root / "data" / "predictions" / table.task / best / "test.parquet")
+    told = pd.read_parquet(predictions_of(root, table.task, best) / "test.parquet")
     yield figures_examples.confusion(
         told["actual"].to_numpy(), told["predicted"].to_numpy(), meta["classes"], best, stand_in
     )
@@ -130,18 +131,15 @@ def _examples(
 def _text(
     root: Path, table: Table, here: Sequence[Row], meta: Mapping[str, Any], details: Mapping[str, Any]
 ) -> Iterator[Figure]:
-    best, stand_in = best_on_validation(table, here).name, meta["source"] != "real"
-    folder = root / "data" / "predictions" / table.task
-    samples = {}
-    for cell in here:
-        path = folder / cell.name / "samples.json"
-        if path.is_file():
-            samples[cell.name] = _samples(path)
-    if samples:
-        yield figures_text.written(samples, best, stand_in)
+    stand_in = meta["source"] != "real"
+    folders = {cell.name: predictions_of(root, table.task, cell.name) for cell in here}
+    writers = [cell for cell in here if (folders[cell.name] / "samples.json").is_file()]  # an ensemble writes nothing
+    if writers:
+        samples = {cell.name: _samples(folders[cell.name] / "samples.json") for cell in writers}
+        yield figures_text.written(samples, best_on_validation(table, writers).name, stand_in)
     losses: dict[str, list[Any]] = {}
     for cell in here:
-        found = pd.read_parquet(folder / cell.name / "test.parquet", columns=["loss_nats"])["loss_nats"].to_numpy()
+        found = pd.read_parquet(folders[cell.name] / "test.parquet", columns=["loss_nats"])["loss_nats"].to_numpy()
         losses.setdefault(cell.model, []).append(found)
     yield figures_text.loss_along_text({model: np.mean(told, axis=0) for model, told in losses.items()}, stand_in)
     if details.get("reliability"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from unrolled.errors import UserError
 
-STAGES = ("fetch", "window", "baseline", "train", "evaluate", "judge", "report")
+STAGES = ("fetch", "window", "baseline", "train", "evaluate", "ensemble", "judge", "report")
 
 
 def code_lines(root: Path) -> dict[str, str]:

@@ -139,7 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError("no out was given; add out=FOLDER, or use `unrolled train`, which names one under outputs/")
         out = root / config["out"]
         if out.exists() and not (out / "meta.json").is_file():
-            raise UserError(f"out={config['out']}: {out} is there and no model folder, so it is not replaced; name another")
+            raise UserError(
+                f"out={config['out']}: {out} is there and no model folder, so it is not replaced; name another"
+            )
         train(config, root / "data" / "windows" / config["task"], out, root)
 
 

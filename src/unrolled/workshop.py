@@ -37,7 +37,8 @@ def main() -> None:
         choose_data(root, os.environ.get("UNROLLED_MIRROR"))
         run_dvc(root, *(f"evaluate@{name}" for name in cells_of(params)))
         run_dvc(root, *(f"baseline@{task}" for task in PAIRS))
-        # Alone: judge and report would pull in the rest of the grid.
+        # Alone: ensemble, judge and report would pull in the rest of the grid.
+        run_dvc(root, "--single-item", *(f"ensemble@{task}" for task in PAIRS))
         run_dvc(root, "--single-item", *(f"judge@{task}" for task in PAIRS))
         run_dvc(root, "--single-item", "report")
 

@@ -20,9 +20,10 @@ from unrolled.trained import model_folder, read_about
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    from unrolled.evaluate import predict_run, save_predictions
+    from unrolled.evaluate import predict_run
     from unrolled.oneoff import windows_folder
     from unrolled.outputs import whole_folder, write_whole
+    from unrolled.predictiontable import save_predictions
     from unrolled.windowset import SplitName, open_windows
 
     with one_line_errors():
