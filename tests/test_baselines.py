@@ -279,3 +279,24 @@ def test_the_folder_says_what_each_baseline_is(tmp_path: Path) -> None:
         "examples": {"logistic_regression"},
         "text": {"n_gram"},
     }
+
+
+def test_a_ridge_on_what_is_known_ahead_finds_the_pattern_and_uses_no_later_value() -> None:
+    """Every fifth day is a holiday that lowers the value by a factor, and the day after one by half of that."""
+    rng = np.random.default_rng(0)
+    rows, context = 300, 4
+    holiday = (rng.random(rows + 10) < 0.2).astype(np.float32)
+    known = np.stack([holiday, np.cos(np.arange(rows + 10) / 9).astype(np.float32)], axis=1)
+    logs = 5 - 0.4 * holiday[:rows] + 0.1 * known[:rows, 1] - 0.2 * np.roll(holiday, 1)[:rows]
+    values = np.exp(logs + 0.001 * rng.standard_normal(rows))
+    train, validation, test = np.arange(context, 200), np.arange(200, 250), np.arange(250, rows - 1)
+    penalties, forecast = series.fit_known_ridge(values, known, context, 2, train, validation)
+    error = np.abs(forecast(test) / values[test[:, None] + np.arange(2)] - 1).mean()
+    assert error < 0.01
+    assert all(1 <= penalty <= 1e4 for penalty in penalties)
+    changed = values.copy()
+    changed[270:] *= 3
+    _, again = series.fit_known_ridge(changed, known, context, 2, train, validation)
+    before = np.arange(250, 271)
+    assert np.allclose(again(before), forecast(before), rtol=1e-12)
+    assert not np.allclose(again(np.array([272])), forecast(np.array([272])))

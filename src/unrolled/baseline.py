@@ -93,6 +93,18 @@ def _forecasts(windows: WindowSet, season: int | None, arima: Mapping[str, Any] 
         False,
         forecast,
     )
+    if "known" in windows.arrays and (target > 0).all():
+        penalties, forecast = series.fit_known_ridge(
+            target, np.asarray(windows.arrays["known"]), context, horizon, origins["train"], origins["validation"]
+        )
+        groups = ", ".join(dict.fromkeys(name.partition(":")[0] for name in meta["known"]))
+        baselines["calendar_ridge"] = made(
+            f"Ridge regression of the logarithm on what is known ahead ({groups}; products in pairs, the day before and after), "
+            f"then of what is left on its last {context} values; penalties {penalties[0]:g} and {penalties[1]:g}, chosen on "
+            "validation.",
+            False,
+            forecast,
+        )
     if arima:
         order, seasonal = arima["order"], arima["seasonal"]
         fitted = series.fit_arima(target, horizon, train, order, seasonal, log)

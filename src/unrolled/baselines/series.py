@@ -120,6 +120,64 @@ def fit_ridge(
     return chosen, fitted[chosen]
 
 
+def fit_known_ridge(
+    series: Values, known: NDArray[np.floating], context: int, horizon: int, train: Rows, validation: Rows
+) -> tuple[tuple[float, float], Forecaster]:
+    """Return the chosen penalties and a linear forecaster in logarithms on what is known ahead, in two stages.
+
+    The first explains the logarithm of a row by its known columns, their products in pairs, the known columns of the row
+    before and of the row after it, and a line in time; the second, what that leaves of each step by what it left of the
+    last ``context`` rows. The penalties are the pair of 1 to 10,000, two values a decade, with the least mean absolute error on
+    validation.
+
+    Args:
+        series: (rows,) physical units, above 0.
+        known: (rows and at least one more, columns).
+        context: rows that a forecast sees the values of.
+        horizon: steps ahead.
+        train: (origins,) to fit on.
+        validation: (origins,) to choose the penalties on.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows, logs = len(series), np.log(series)
+    own = np.asarray(known[:rows], dtype=np.float64)
+    left, right = np.triu_indices(own.shape[1], 1)
+    before, after = np.concatenate([own[:1], own[:-1]]), np.asarray(known[1 : rows + 1], dtype=np.float64)
+    time = np.arange(rows)[:, None] / rows
+    columns = np.concatenate([own, own[:, left] * own[:, right], before, after, time], axis=1)
+    fitted_rows = np.arange(train[0], train[-1] + horizon)
+    steps = np.arange(horizon)
+
+    def forecaster(explained: Values, second: float) -> Forecaster:
+        rest = logs - explained
+        seen = np.lib.stride_tricks.sliding_window_view(rest, context)
+        model = make_pipeline(StandardScaler(), Ridge(second))
+        model.fit(seen[train - context], rest[train[:, None] + steps])
+
+        def forecast(origins: Rows) -> Values:
+            left_over = model.predict(seen[origins - context]).reshape(len(origins), horizon)
+            forecast: Values = np.exp(explained[origins[:, None] + steps] + left_over)
+            return forecast
+
+        return forecast
+
+    def explain(alpha: float) -> Values:
+        model = make_pipeline(StandardScaler(), Ridge(alpha))
+        explained: Values = model.fit(columns[fitted_rows], logs[fitted_rows]).predict(columns)
+        return explained
+
+    fitted: dict[tuple[float, float], Forecaster] = {}
+    for first in ALPHAS[8:25:2]:  # 1 to 10,000
+        explained = explain(first)
+        fitted |= {(first, second): forecaster(explained, second) for second in ALPHAS[8:25:2]}
+    actual = series[validation[:, None] + steps]
+    chosen = min(fitted, key=lambda pair: metrics.mae(actual, fitted[pair](validation)))
+    return chosen, fitted[chosen]
+
+
 @dataclass(frozen=True)
 class Arima:
     """A fitted ARIMA.
