@@ -142,7 +142,7 @@ def write_ensemble(root: Path, windows: WindowSet) -> None:
 def judge(root: Path, windows: WindowSet) -> None:
     """Write judgement.json and details.json, with intervals and reliability as the judge stage adds them."""
     task, kind = windows.meta["task"], windows.meta["kind"]
-    config = {"season": SEASON, "breakdowns": BREAKDOWNS[kind], "equal_parameters": None}
+    config = {"season": SEASON, "breakdowns": BREAKDOWNS[kind], "equal_parameters": None, "ablation": None}
     ensemble = root / "data/ensembles" / task
     if not ensemble.is_dir():
         write_no_ensemble(root, windows)

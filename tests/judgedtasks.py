@@ -9,7 +9,7 @@ import pandas as pd
 
 from unrolled.windowset import SplitName, WindowSet
 
-CONFIG = {"season": None, "breakdowns": None, "equal_parameters": None}
+CONFIG = {"season": None, "breakdowns": None, "equal_parameters": None, "ablation": None}
 
 
 def series_table(windows: WindowSet, split: SplitName, predicted: np.ndarray) -> pd.DataFrame:

@@ -246,6 +246,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "arima": _or_null(_ARIMA),
         "breakdowns": _or_null(_NAMES),
         "equal_parameters": _or_null(_NAMES),
+        "ablation": _or_null(_NAMES),
     },
 }
 

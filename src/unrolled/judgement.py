@@ -39,7 +39,7 @@ class Judgement:
             windows: the task's data.
             cells: the models' predictions, named ``<model>-<seed>``; an ensemble's is one of them.
             baselines: in the same form.
-            config: section ``judge`` of the task's file: season, breakdowns, equal_parameters.
+            config: section ``judge`` of the task's file: season, breakdowns, equal_parameters, ablation.
         """
         self.windows, self.config = windows, config
         self.kind, self.horizon = windows.meta["kind"], windows.meta["horizon"]
@@ -102,11 +102,13 @@ class Judgement:
         return min(tables, key=lambda name: row_losses(self.kind, tables[name]).mean(), default=None)
 
     def comparisons(self) -> list[dict[str, Any]]:
-        """Return the matrices of models against models: each at its own size, and those sized to one budget."""
+        """Return the matrices of models against models: at their own sizes, of one budget, without one ingredient each."""
         models, equal = self.average_losses(), self.config["equal_parameters"] or []
+        whole, *without = self.config["ablation"] or [None]
         groups = [
-            ("Each model at its own size", [name for name in models if name not in equal]),
+            ("Each model at its own size", [name for name in models if name not in (*equal, *without)]),
             ("Models of equal size", [name for name in models if name in equal]),
+            ("What each ingredient brings", [name for name in models if without and name in (whole, *without)]),
         ]
         sizes = {name.rpartition("-")[0]: cell.about.get("parameters") for name, cell in self.cells.items()}
         return [
