@@ -86,6 +86,8 @@ def test_models_are_compared_at_their_own_size_and_at_equal_size(ramp: tuple[Pat
     told = details(_judge(root, windows, equal_parameters=["lstm_13k", "cnn_13k"]))["comparisons"]
     assert [sorted(one["models"]) for one in told] == [["gru", "rnn"], ["cnn_13k", "lstm_13k"]]
     assert told[1]["pairs"][0]["verdict"] == "ties"
+    parts = details(_judge(root, windows, ablation=["gru", "lstm_13k", "cnn_13k"]))["comparisons"]
+    assert [sorted(one["models"]) for one in parts] == [["gru", "rnn"], ["cnn_13k", "gru", "lstm_13k"]]
 
 
 def test_errors_are_broken_down_as_the_task_asks(ramp: tuple[Path, WindowSet]) -> None:

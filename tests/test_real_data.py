@@ -51,6 +51,18 @@ def test_energy(real: dict[str, WindowSet]) -> None:
     assert mase_scale(series[:3287], 7) == pytest.approx(52.521, abs=0.0005)
 
 
+def test_energy_calendar(real: dict[str, WindowSet]) -> None:
+    """The same days, splits and target as energy, and the calendar of a year more."""
+    windows, plain = real["energy_calendar"], real["energy"]
+    assert np.array_equal(windows.arrays["series"], plain.arrays["series"])
+    assert windows.meta["splits"] == plain.meta["splits"]
+    assert windows.meta["transform"] == plain.meta["transform"]
+    assert windows.arrays["known"].shape == (4383 + 366, len(windows.meta["known"]))
+    holiday = windows.arrays["known"][:4383, windows.meta["known"].index("holiday:share")]
+    low, high = windows.split("test")
+    assert (holiday[low:high] == 1).sum() == 19, "nine nationwide holidays in 2016, ten in 2017 with Reformation Day"
+
+
 def test_bitcoin(real: dict[str, WindowSet]) -> None:
     windows = real["bitcoin"]
     series = windows.arrays["series"][:, 0]
