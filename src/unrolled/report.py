@@ -13,6 +13,7 @@ from typing import Any
 from unrolled.leaderboard import RUN_HERE, Row, Table, read_json, tables
 from unrolled.leaderboardfiles import as_csv, as_markdown, as_text
 from unrolled.plotfiles import plot_files
+from unrolled.predicted import ENSEMBLE
 from unrolled.sections import task_figures
 from unrolled.shown import difference_shown, p_shown, percent, range_shown, seconds_shown, shown, spread_shown
 from unrolled.skillplot import skill_plot
@@ -94,8 +95,12 @@ def _task(root: Path, table: Table) -> dict[str, Any]:
 
 
 def summary(table: Table) -> str:
-    """Return a task's result in a sentence or two, by verdicts; "best" is a mean over seeds, never a seed."""
-    models = [row for row in table.rows if row.kind == "model" and row.scores]
+    """Return a task's result in a sentence or two, by verdicts; "best" is a mean over seeds, never a seed.
+
+    The ensemble is no model more to count, but it can be the best row.
+    """
+    ranked = [row for row in table.rows if row.kind == "model" and row.scores]
+    models = [row for row in ranked if row.model != ENSEMBLE]
     if not models or table.strongest is None:
         return "Nothing has been judged yet."
     metric, unit = table.metric, f" {table.unit}" if table.unit else ""
@@ -111,10 +116,14 @@ def summary(table: Table) -> str:
             f"All {len(judged)} models beat {to_beat}." if len(judged) > 1 else f"The one model judged beats {to_beat}."
         )
     elif not counts["beats"]:
-        told = f"None of {len(judged)} models beats {to_beat}: {_counted(counts)}."
+        told = (
+            f"None of {len(judged)} models beats {to_beat}: {_counted(counts)}."
+            if len(judged) > 1
+            else f"The one model judged {'ties with' if counts['ties'] else 'loses to'} {to_beat}."
+        )
     else:
         told = f"{counts['beats']} of {len(judged)} models beat {to_beat}; {_counted(counts)}."
-    best = models[0]
+    best = ranked[0]
     seeds = f", mean of {len(best.seeds)} seeds" if len(best.seeds) > 1 else ""
     first = "Highest accuracy" if metric == "accuracy" else "Lowest mean error" if unit else "Lowest loss"
     return f"{told} {first}: {best.name}, {shown(metric, best.scores[metric])}{unit}{seeds}."
@@ -126,7 +135,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _count(table: Table, word: str) -> int:
-    return sum(row.judged.get("verdict") == word for row in table.rows if row.kind == "model")
+    return sum(row.judged.get("verdict") == word for row in table.rows if row.kind == "model" and row.model != ENSEMBLE)
 
 
 def _row(table: Table, row: Row, metrics: list[str], seconds: float | None) -> dict[str, Any]:
