@@ -87,7 +87,7 @@ def test_an_edit_of_an_encoder_changes_its_own_models_only(copy: Path) -> None:
         ("judgement.py", {"judge"}),
         ("learners/supervised.py", {"train"}),
         ("tracking.py", set()),
-        ("tasks/bitcoin.py", {"tasks/bitcoin"}),
+        ("tasks/bitcoin.py", {"tasks/bitcoin", "tasks/bitcoin_prices"}),
         ("germancalendar.py", {"tasks/energy_calendar"}),
     ],
 )
