@@ -109,6 +109,12 @@ def test_generate_writes_the_same_text_for_the_same_seed(unrolled: Unrolled) -> 
     assert len(told) == len("ROMEO:") + 60 + 1
     assert unrolled(*asked, "seed=3") == told
     assert unrolled(*asked, "seed=4") != told
+    beside = unrolled(*asked, "seed=3", "streams=2")
+    assert beside == f"--- seed 3\n{told}--- seed 4\n{unrolled(*asked, 'seed=4')}"
+    assert "ROMEO:" in unrolled(*asked, "precision=bf16-mixed")
+    assert "precision 'bf16'; add precision=NAME, one of: 32-true, bf16-mixed" in unrolled(
+        *asked, "precision=bf16", fails=True
+    )
     refused = unrolled("generate", "prompt=日本", fails=True)
     assert "the character '日' at position 0 of the prompt is not in the training text" in refused
     assert "is not a language model" in unrolled("generate", "task=energy", "model=rnn", fails=True)

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch import Tensor
 from trainedfolders import config_for
 from windowsets import text_windows
 
 from unrolled.errors import UserError
-from unrolled.generate import draw, encode, generate
+from unrolled.generate import chooser, encode, generate
+from unrolled.heads import LanguageHead
 from unrolled.model import SequenceModel, build
 
 
@@ -17,8 +19,7 @@ def model() -> SequenceModel:
 
 
 def _written(model: SequenceModel, seed: int = 0, temperature: float = 1.0, top_k: int = 0) -> list[int]:
-    generator = torch.Generator().manual_seed(seed)
-    return generate(model, encode("abc", "abcdefg"), 40, temperature, top_k, generator).tolist()
+    return generate(model, encode("abc", "abcdefg"), 40, temperature, top_k, seed)[0].tolist()
 
 
 def test_the_seed_decides_the_text(model: SequenceModel) -> None:
@@ -43,16 +44,50 @@ def test_the_likeliest_is_what_a_low_temperature_and_a_top_1_take(model: Sequenc
     assert _written(model, seed=7, temperature=1e-300) == likeliest
 
 
+def _chosen(logits: Tensor, temperature: float, top_k: int) -> set[int]:
+    choose = chooser(temperature, top_k)
+    shares = (torch.arange(1000)[:, None] + 1) / 1000
+    return set(choose(logits.expand(1000, -1), shares).tolist())
+
+
 def test_top_k_lets_k_symbols_come() -> None:
     logits = torch.tensor([5.0, 1.0, 4.0, 3.0])
-    generator = torch.Generator().manual_seed(0)
-    assert {int(draw(logits, 10.0, 3, generator)) for _ in range(200)} == {0, 2, 3}
-    assert {int(draw(logits, 10.0, 0, generator)) for _ in range(200)} == {0, 1, 2, 3}
-    assert {int(draw(logits, 1e30, 99, generator)) for _ in range(200)} == {0, 1, 2, 3}
+    assert _chosen(logits, 10.0, 3) == {0, 2, 3}
+    assert _chosen(logits, 10.0, 0) == {0, 1, 2, 3}
+    assert _chosen(logits, 1e30, 99) == {0, 1, 2, 3}
+
+
+def test_symbols_come_as_often_as_they_are_likely() -> None:
+    choose = chooser(0.5, 0)
+    shares = (torch.arange(10_000)[:, None] + 1) / 10_000
+    logits = torch.tensor([0.5, -0.2, 0.1])
+    counts = torch.bincount(choose(logits.expand(10_000, -1), shares)) / 10_000
+    assert torch.allclose(counts, torch.softmax(logits / 0.5, dim=0), atol=2e-4)
+
+
+@pytest.mark.parametrize("share", [1.0, 1 - 2**-24, 2**-24])
+def test_the_outermost_shares_choose_no_symbol_without_a_chance(share: float) -> None:
+    logits = torch.tensor([[0.1, 5.0, 5.1, 5.2, 0.2]])
+    assert chooser(1.0, 3)(logits, torch.tensor([[share]])).item() in (1, 2, 3)
+
+
+def test_a_random_number_of_0_chooses_no_symbol_without_a_chance(
+    model: SequenceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(model.head, LanguageHead)
+    with torch.no_grad():
+        model.head.readout.bias[3] = 100.0
+    monkeypatch.setattr(torch, "rand", lambda length, generator: torch.zeros(length))
+    assert _written(model, top_k=1) == [3] * 40
+
+
+def test_a_text_is_the_same_alone_and_beside_others(model: SequenceModel) -> None:
+    beside = generate(model, encode("abc", "abcdefg"), 40, 1.0, 0, seed=5, streams=3).tolist()
+    assert beside == [_written(model, seed=seed) for seed in (5, 6, 7)]
 
 
 def test_a_length_of_0_writes_nothing(model: SequenceModel) -> None:
-    assert generate(model, encode("abc", "abcdefg"), 0, 1.0, 0, torch.Generator()).tolist() == []
+    assert generate(model, encode("abc", "abcdefg"), 0, 1.0, 0, seed=0).tolist() == [[]]
 
 
 def test_an_unknown_character_is_named() -> None:

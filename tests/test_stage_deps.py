@@ -143,7 +143,7 @@ LAYERS = [
     {"judgement"},
     {"batches", "heads"},
     {"model"},
-    {"predictions", "datamodule", "describe", "generate", "learners.supervised"},
+    {"predictions", "datamodule", "describe", "generate", "stepper", "learners.supervised"},
     {"training", "samples"},
     {
         "fetch",

@@ -1,10 +1,13 @@
-"""Write text one symbol at a time from the carried state."""
+"""Write text one symbol at a time from the carried state, one text or many at once."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from unrolled.errors import UserError
 from unrolled.model import SequenceModel
+from unrolled.stepper import make_stepper
 
 
 def encode(text: str, vocabulary: str) -> Tensor:
@@ -27,9 +30,16 @@ def encode(text: str, vocabulary: str) -> Tensor:
 
 @torch.inference_mode()
 def generate(
-    model: SequenceModel, prompt: Tensor, length: int, temperature: float, top_k: int, generator: torch.Generator
+    model: SequenceModel,
+    prompt: Tensor,
+    length: int,
+    temperature: float,
+    top_k: int,
+    seed: int,
+    streams: int = 1,
+    precision: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Return ``length`` tokens that follow ``prompt``.
+    """Return ``streams`` continuations of ``prompt``, (streams, length) int64.
 
     The prompt is read once; after it, each step feeds one symbol and goes on from the carried state.
 
@@ -39,24 +49,39 @@ def generate(
         length: how many tokens to write.
         temperature: the logits are divided by it; 0 takes the likeliest symbol every time.
         top_k: only the k likeliest symbols can come; 0 for all.
-        generator: where chance comes from: the same seed writes the same text.
+        seed: the same seed writes the same text; text i of several is the one that ``seed + i`` writes alone.
+        streams: how many texts to write side by side.
+        precision: see ``make_stepper``.
     """
     model.eval()
-    written = torch.empty(length, dtype=torch.int64)
-    logits, state = model(prompt[None])
-    for position in range(length):
-        token = draw(logits[0, -1], temperature, top_k, generator)
-        written[position] = token
-        logits, state = model(token.view(1, 1), state)
-    return written
+    chance = [torch.rand(length, generator=torch.Generator().manual_seed(seed + number)) for number in range(streams)]
+    shares = (1 - torch.stack(chance, dim=1))[..., None]  # (length, streams, 1) in (0, 1]
+    logits, state = model(prompt.expand(streams, -1))
+    logits, stepper = logits[:, -1], make_stepper(model, state, precision)
+    choose = chooser(temperature, top_k)
+    written: list[Tensor] = []
+    for share in shares:
+        if written:
+            logits = stepper.step(written[-1])
+        written.append(choose(logits, share))
+    return torch.stack(written, dim=1) if written else torch.empty(streams, 0, dtype=torch.int64)
 
 
-def draw(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:
-    """Return one token drawn from ``logits`` (vocabulary,); see ``generate``."""
+def chooser(temperature: float, top_k: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the function that takes a token (streams,) from each row of logits (streams, vocabulary); see ``generate``.
+
+    It is the first token at which the probabilities, added up, reach ``share`` (streams, 1), from (0, 1], of their sum: one
+    random number a token, and no token without a chance, whatever the number.
+    """
     if temperature < 1e-6:  # indistinguishable from 0, and float32 cannot divide by much less
-        return logits.argmax()
-    # Subtracting the largest first keeps a low temperature finite.
-    scaled = (logits - logits.max()) / temperature
-    if 0 < top_k < len(scaled):
-        scaled = scaled.masked_fill(scaled < scaled.topk(top_k).values[-1], -torch.inf)
-    return torch.multinomial(torch.softmax(scaled, dim=0), 1, generator=generator)[0]
+        return lambda logits, share: logits.argmax(dim=1)
+    coldness = torch.tensor(1 / temperature)
+
+    def choose(logits: Tensor, share: Tensor) -> Tensor:
+        chances = torch.softmax(logits * coldness, dim=1)
+        if 0 < top_k < logits.shape[1]:
+            chances = chances * (logits >= logits.kthvalue(logits.shape[1] - top_k + 1, keepdim=True).values)
+        reached = chances.cumsum(dim=1)
+        return torch.searchsorted(reached, share * reached[:, -1:])[:, 0]
+
+    return choose

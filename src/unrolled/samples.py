@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from unrolled.generate import encode, generate
 from unrolled.model import SequenceModel
 from unrolled.windowset import WindowSet
@@ -22,8 +20,7 @@ def write_samples(model: SequenceModel, windows: WindowSet, seed: int = 0) -> li
     )  # what follows a line break is a beginning
     samples = []
     for temperature in TEMPERATURES:
-        chance = torch.Generator().manual_seed(seed)
-        tokens = generate(model, prompt, LENGTH, temperature, 0, chance)
+        tokens = generate(model, prompt, LENGTH, temperature, 0, seed)[0]
         text = "".join(vocabulary[token] for token in tokens.tolist())
         samples.append({"temperature": temperature, "text": text, "copied": copied_share(text, training)})
     return samples

@@ -2,14 +2,17 @@
 
 usage: unrolled generate task=shakespeare model=gru prompt="ROMEO:" [length=500] [temperature=0.8] [top_k=40] [seed=0]
        unrolled generate run=outputs/NAME prompt="ROMEO:"
+       unrolled generate streams=256 precision=bf16-mixed     many texts at once
 
-The same seed writes the same text. temperature=0 always takes the likeliest symbol; top_k=0 keeps all symbols.
+The same seed writes the same text, and streams=3 seed=5 the texts of the seeds 5, 6 and 7. temperature=0 always takes the
+likeliest symbol; top_k=0 keeps all symbols. precision=32-true or bf16-mixed, which is faster for many texts and may choose
+another symbol where two are nearly as likely.
 model_seed=0 chooses the grid's cell, run= a run outside the grid.
 """
 
 from collections.abc import Sequence
 
-from unrolled.arguments import decimal, parse_arguments, whole_number
+from unrolled.arguments import decimal, parse_arguments, required, whole_number
 from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.errors import UserError
@@ -25,7 +28,10 @@ DEFAULTS = {
     "temperature": "0.8",
     "top_k": "40",
     "seed": "0",
+    "streams": "1",
+    "precision": "32-true",
 }
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}  # as for trainer.precision; torch's names for them
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,7 +40,8 @@ def main(arguments: Sequence[str]) -> None:
         given = parse_arguments(arguments, DEFAULTS)
         folder = model_folder(project_root(), given | {"seed": given["model_seed"]})
         length, top_k, seed = (whole_number(given, key) for key in ("length", "top_k", "seed"))
-        temperature = decimal(given, "temperature")
+        streams, temperature = whole_number(given, "streams", low=1), decimal(given, "temperature")
+        precision = required(given, "precision", list(PRECISIONS))
 
         vocabulary = read_about(folder)["windows"].get("vocabulary")
         if vocabulary is None:
@@ -47,7 +54,11 @@ def main(arguments: Sequence[str]) -> None:
 
         torch.set_num_threads(1)
         prompt = given["prompt"] or ""
-        tokens = encode(prompt, vocabulary)
-        generator = torch.Generator().manual_seed(seed)
-        written = generate(load(folder), tokens, length, temperature, top_k, generator)
-        print(prompt + "".join(vocabulary[token] for token in written.tolist()))
+        tokens, model = encode(prompt, vocabulary), load(folder)
+        written = generate(
+            model, tokens, length, temperature, top_k, seed, streams, getattr(torch, PRECISIONS[precision])
+        )
+        for number, text in enumerate(written.tolist()):
+            if streams > 1:
+                print(f"--- seed {seed + number}")
+            print(prompt + "".join(vocabulary[token] for token in text))
