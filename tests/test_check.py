@@ -22,7 +22,8 @@ CELL = {"task": "energy", "model": "gru", "seed": 0}
 def test_the_grid_is_every_task_with_every_encoder_and_every_model() -> None:
     params = read_params(ROOT)
     cells = {(cell["task"], cell["model"]) for cell in params["cells"].values()}
-    assert {(task, encoder) for task in params["tasks"] for encoder in encoder_names()} <= cells
+    tasks = set(params["tasks"]) - {"bitcoin_prices"}  # shows what one mistake costs, with the recurrent models
+    assert {(task, encoder) for task in tasks for encoder in encoder_names()} <= cells
     assert {model for _, model in cells} == {path.stem for path in (ROOT / "conf/model").glob("*.yaml")}
     assert cells_of(params) == ["energy-rnn-0", "mnist-lstm-0", "shakespeare-gru-0", "bitcoin-cnn_lstm-0"]
 
@@ -34,7 +35,7 @@ def test_every_cell_of_the_grid_composes_and_builds() -> None:
 @pytest.mark.parametrize(
     ("cell", "trainer", "told"),
     [
-        (CELL | {"model": "gur"}, "default", "energy-gru-0: unknown model 'gur'; valid: cnn"),
+        (CELL | {"model": "gur"}, "default", "energy-gru-0: unknown model 'gur'; valid: bilstm, cnn"),
         (CELL | {"seed": -1}, "default", "energy-gru-0: seed=-1: expected a whole number"),
         (CELL, "tpu9", "energy-gru-0: unknown trainer 'tpu9'; valid: cpu"),
     ],
