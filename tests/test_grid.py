@@ -1,0 +1,164 @@
+"""The grid side by side: what is run, in which order, and what becomes of it when a cell fails."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import clean_environment
+
+from unrolled import grid
+from unrolled.cli import main
+from unrolled.errors import UserError
+from unrolled.grid import longest_first, pending_stages, run_grid, side_jobs
+from unrolled.sidebyside import Job
+
+CELLS = [f"{stage}@{cell}" for stage in ("train", "evaluate") for cell in ("energy-gru-0", "energy-rnn-0")]
+SHARED = "repro --glob encoders window@*"
+
+
+def _said(job: Job) -> str:
+    """What a job asks of DVC."""
+    return " ".join(job.command[3:])
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Run the grid without DVC and return what would have been run; a `/` between jobs that run side by side."""
+
+    def run(root: Path, count: int, *statuses: Sequence[str], failing: str = "nothing") -> list[str]:
+        asked: list[str] = []
+        told = iter(statuses)
+        monkeypatch.setattr(grid, "pending_stages", lambda _: list(next(told)))
+
+        def record(jobs: Sequence[Job], many: int, *_: object) -> list[Job]:
+            asked.append(" / ".join(map(_said, jobs)))
+            assert many == (count if jobs[0].log else 1)
+            return [job for job in jobs if failing in _said(job)]
+
+        monkeypatch.setattr(grid, "run_side_by_side", record)
+        try:
+            run_grid(root, count)
+        except UserError as error:
+            asked.append(f"error: {error}")
+        return asked
+
+    return run
+
+
+def _cell(name: str) -> str:
+    return f"--wait-for-lock repro --single-item train@{name} evaluate@{name}"
+
+
+def test_one_job_is_plain_dvc_repro(calls, tmp_path: Path) -> None:
+    assert calls(tmp_path, 1) == ["repro"]
+
+
+def test_nothing_pending_is_plain_dvc_repro(calls, tmp_path: Path) -> None:
+    assert calls(tmp_path, 2, ["judge@energy", "report"]) == ["repro"]
+
+
+def test_what_cells_share_runs_first_and_what_it_leaves_pending_follows(calls, tmp_path: Path) -> None:
+    asked = calls(tmp_path, 2, ["window@energy"], CELLS)
+    assert asked == [SHARED, f"{_cell('energy-gru-0')} / {_cell('energy-rnn-0')}", "repro"]
+
+
+@pytest.mark.parametrize("stage", ["encoders", "fetch@energy", "window@energy"])
+def test_every_shared_stage_is_looked_for(stage: str, calls, tmp_path: Path) -> None:
+    assert calls(tmp_path, 2, [stage], []) == [SHARED, "repro"]
+
+
+def test_shared_stages_that_are_up_to_date_are_not_run(calls, tmp_path: Path) -> None:
+    assert calls(tmp_path, 3, ["evaluate@energy-gru-0"]) == [_cell("energy-gru-0"), "repro"]
+
+
+def test_a_failed_shared_stage_stops_all(calls, tmp_path: Path) -> None:
+    asked = calls(tmp_path, 2, ["fetch@energy"], failing="window@")
+    assert asked[0] == SHARED
+    assert asked[1].startswith(f"error: `dvc {SHARED}` stopped")
+    assert len(asked) == 2
+
+
+def test_a_failed_cell_is_named_and_nothing_is_judged(calls, tmp_path: Path) -> None:
+    *_, last = calls(tmp_path, 2, CELLS, failing="rnn")
+    assert last.startswith("error: 1 of 2 failed: energy-rnn-0 (outputs/logs/energy-rnn-0.log); the others are done")
+
+
+def test_baselines_run_beside_the_cells_and_last(tmp_path: Path) -> None:
+    jobs = side_jobs(tmp_path, ["baseline@energy", *CELLS, "judge@energy", "report"])
+    assert [job.name for job in jobs] == ["energy-gru-0", "energy-rnn-0", "baseline@energy"]
+    assert _said(jobs[-1]).endswith("--single-item baseline@energy")
+    assert len({job.log for job in jobs}) == len(jobs)
+
+
+def test_the_longest_runs_first_after_those_never_run_here(tmp_path: Path) -> None:
+    for cell, seconds in {"short": 3, "long": 60, "middle": 20, "untimed": None}.items():
+        (tmp_path / "data/models" / cell).mkdir(parents=True)
+        (tmp_path / "data/models" / cell / "meta.json").write_text(json.dumps({"identity": cell}))
+        if seconds:
+            (tmp_path / "data/sidecars").mkdir(exist_ok=True)
+            (tmp_path / "data/sidecars" / f"{cell}.json").write_text(json.dumps({"seconds": seconds}))
+    cells = ["short", "new", "long", "untimed", "middle"]
+    assert longest_first(tmp_path, cells) == ["new", "untimed", "long", "middle", "short"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", ""])
+def test_a_count_of_jobs_that_is_none_is_one_line(value: str) -> None:
+    with pytest.raises(SystemExit, match=rf"^error: jobs={re.escape(value)}: expected a whole number, at least 1"):
+        main(["repro", f"jobs={value}"])
+
+
+# A grid of four cells in a pipeline of the same stages. Each training waits until another has started, so that all end well
+# only if they run side by side; `bad` fails.
+MEET = "touch started-{0} && n=0 && until [ -e started-{1} ] || [ $n -ge 300 ]; do sleep 0.1; n=$((n+1)); done && [ -e started-{1} ]"
+PAIRS = {"a": "b", "b": "a", "c": "bad", "bad": "c"}
+
+
+def _make_pipeline(root: Path) -> None:
+    def stage(command: str, deps: Sequence[str], out: str) -> dict[str, object]:
+        return {"cmd": f"{command} && echo {out} > {out}", "deps": list(deps), "outs": [out]}
+
+    stages = {
+        "encoders": stage("true", [], "encoders.txt"),
+        "fetch": {"foreach": ["t"], "do": stage("true", [], "raw-${item}")},
+        "window": {"foreach": ["t"], "do": stage("true", ["raw-${item}"], "windows-${item}")},
+        "baseline": {"foreach": ["t"], "do": stage("true", ["windows-${item}"], "baseline-${item}")},
+        "train": {
+            "foreach": {cell: {"meets": other} for cell, other in PAIRS.items()},
+            "do": stage(
+                MEET.format("${key}", "${item.meets}") + " && [ ${key} != bad -o -e mended ]",
+                ["encoders.txt", "windows-t"],
+                "model-${key}",
+            ),
+        },
+        "evaluate": {"foreach": list(PAIRS), "do": stage("true", ["model-${item}"], "predicted-${item}")},
+        "judge": {"foreach": ["t"], "do": stage("true", [f"predicted-{c}" for c in PAIRS] + ["baseline-t"], "judged")},
+    }
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+
+
+@pytest.mark.slow
+def test_cells_run_side_by_side_through_dvc_and_a_failed_one_can_be_mended(tmp_path: Path, monkeypatch, capfd) -> None:
+    for name, value in clean_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    root = tmp_path / "root"
+    root.mkdir()
+    subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=root, check=True)
+    _make_pipeline(root)
+    with pytest.raises(UserError, match=r"^1 of 5 failed: bad \(outputs/logs/bad.log\)"):
+        run_grid(root, 2)
+    assert {f"predicted-{cell}" for cell in "abc"} <= {path.name for path in root.iterdir()}
+    assert (root / "baseline-t").is_file()
+    assert not (root / "judged").exists()
+    told = capfd.readouterr().out
+    assert "bad: FAILED after" in told
+    assert "failed to reproduce 'train@bad'" in told
+    (root / "mended").touch()
+    assert [job.name for job in side_jobs(root, pending_stages(root))] == ["bad"]
+    run_grid(root, 2)
+    assert (root / "judged").is_file()
+    assert pending_stages(root) == []
