@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import clean_environment
+from conftest import ROOT, clean_environment
 
 from unrolled import grid
 from unrolled.cli import main
 from unrolled.errors import UserError
-from unrolled.grid import longest_first, pending_stages, run_grid, side_jobs
+from unrolled.grid import CELL_STAGES, SHARED_STAGES, longest_first, pending_stages, run_grid, side_jobs
 from unrolled.sidebyside import Job
 
 CELLS = [f"{stage}@{cell}" for stage in ("train", "evaluate") for cell in ("energy-gru-0", "energy-rnn-0")]
-SHARED = "repro --glob encoders window@*"
+SHARED = "repro --glob code window@*"
 
 
 def _said(job: Job) -> str:
@@ -66,13 +66,25 @@ def test_what_cells_share_runs_first_and_what_it_leaves_pending_follows(calls, t
     assert asked == [SHARED, f"{_cell('energy-gru-0')} / {_cell('energy-rnn-0')}", "repro"]
 
 
-@pytest.mark.parametrize("stage", ["encoders", "fetch@energy", "window@energy"])
+@pytest.mark.parametrize("stage", ["code", "fetch@energy", "window@energy"])
 def test_every_shared_stage_is_looked_for(stage: str, calls, tmp_path: Path) -> None:
     assert calls(tmp_path, 2, [stage], []) == [SHARED, "repro"]
 
 
 def test_shared_stages_that_are_up_to_date_are_not_run(calls, tmp_path: Path) -> None:
     assert calls(tmp_path, 3, ["evaluate@energy-gru-0"]) == [_cell("energy-gru-0"), "repro"]
+
+
+def test_what_runs_side_by_side_depends_on_shared_stages_and_its_own_cell_only() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outs = {}
+    for name, stage in stages.items():
+        for out in stage.get("do", stage)["outs"]:
+            outs[(out if isinstance(out, str) else next(iter(out))).partition("$")[0]] = name
+    for name in (*CELL_STAGES, "baseline"):
+        made = {outs[out] for dep in stages[name]["do"]["deps"] for out in outs if dep.startswith(out)}
+        assert made <= {*SHARED_STAGES, *(CELL_STAGES if name in CELL_STAGES else ())}, name
+        assert "window" in made
 
 
 def test_a_failed_shared_stage_stops_all(calls, tmp_path: Path) -> None:
@@ -113,7 +125,10 @@ def test_a_count_of_jobs_that_is_none_is_one_line(value: str) -> None:
 
 # A grid of four cells in a pipeline of the same stages. Each training waits until another has started, so that all end well
 # only if they run side by side; `bad` fails.
-MEET = "touch started-{0} && n=0 && until [ -e started-{1} ] || [ $n -ge 300 ]; do sleep 0.1; n=$((n+1)); done && [ -e started-{1} ]"
+MEET = (
+    "touch started-{0} && n=0 && until [ -e started-{1} ] || [ $n -ge 300 ]; do sleep 0.1; n=$((n+1)); done"
+    " && [ -e started-{1} ]"
+)
 PAIRS = {"a": "b", "b": "a", "c": "bad", "bad": "c"}
 
 
@@ -122,7 +137,7 @@ def _make_pipeline(root: Path) -> None:
         return {"cmd": f"{command} && echo {out} > {out}", "deps": list(deps), "outs": [out]}
 
     stages = {
-        "encoders": stage("true", [], "encoders.txt"),
+        "code": stage("true", [], "code.txt"),
         "fetch": {"foreach": ["t"], "do": stage("true", [], "raw-${item}")},
         "window": {"foreach": ["t"], "do": stage("true", ["raw-${item}"], "windows-${item}")},
         "baseline": {"foreach": ["t"], "do": stage("true", ["windows-${item}"], "baseline-${item}")},
@@ -130,7 +145,7 @@ def _make_pipeline(root: Path) -> None:
             "foreach": {cell: {"meets": other} for cell, other in PAIRS.items()},
             "do": stage(
                 MEET.format("${key}", "${item.meets}") + " && [ ${key} != bad -o -e mended ]",
-                ["encoders.txt", "windows-t"],
+                ["code.txt", "windows-t"],
                 "model-${key}",
             ),
         },

@@ -12,7 +12,7 @@ from unrolled.sidebyside import Job, run_side_by_side
 from unrolled.sidecar import read_sidecar
 
 CELL_STAGES = ("train", "evaluate")
-SHARED_STAGES = ("encoders", "fetch", "window")  # upstream of several cells
+SHARED_STAGES = ("code", "fetch", "window")  # upstream of several cells; a test compares with dvc.yaml
 LOGS = Path("outputs", "logs")
 
 
@@ -27,7 +27,7 @@ def run_grid(root: Path, count: int) -> None:
     if count > 1:
         pending = pending_stages(root)
         if any(_kind(stage) in SHARED_STAGES for stage in pending):
-            _repro(root, "--glob", "encoders", "window@*")  # few targets: DVC reads dvc.lock once for each
+            _repro(root, "--glob", "code", "window@*")  # few targets: DVC reads dvc.lock once for each
             pending = pending_stages(root)
         _run_jobs(root, side_jobs(root, pending), count)
     _repro(root)
