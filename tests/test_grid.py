@@ -1,10 +1,12 @@
 """The grid side by side: what is run, in which order, and what becomes of it when a cell fails."""
 
+import importlib.util
 import json
 import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -118,7 +120,8 @@ def test_the_longest_runs_first_after_those_never_run_here(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", ""])
-def test_a_count_of_jobs_that_is_none_is_one_line(value: str) -> None:
+def test_a_count_of_jobs_that_is_none_is_one_line(value: str, monkeypatch) -> None:
+    monkeypatch.setattr("unrolled.commands.repro.run_grid", lambda *_: pytest.fail("something was run"))
     with pytest.raises(SystemExit, match=rf"^error: jobs={re.escape(value)}: expected a whole number, at least 1"):
         main(["repro", f"jobs={value}"])
 
@@ -126,7 +129,7 @@ def test_a_count_of_jobs_that_is_none_is_one_line(value: str) -> None:
 # A grid of four cells in a pipeline of the same stages. Each training waits until another has started, so that all end well
 # only if they run side by side; `bad` fails.
 MEET = (
-    "touch started-{0} && n=0 && until [ -e started-{1} ] || [ $n -ge 300 ]; do sleep 0.1; n=$((n+1)); done"
+    "touch started-{0} && n=0 && until [ -e started-{1} ] || [ $n -ge 1200 ]; do sleep 0.1; n=$((n+1)); done"
     " && [ -e started-{1} ]"
 )
 PAIRS = {"a": "b", "b": "a", "c": "bad", "bad": "c"}
@@ -177,3 +180,43 @@ def test_cells_run_side_by_side_through_dvc_and_a_failed_one_can_be_mended(tmp_p
     run_grid(root, 2)
     assert (root / "judged").is_file()
     assert pending_stages(root) == []
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    """benchmarks/grid_jobs.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("grid_jobs", ROOT / "benchmarks/grid_jobs.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_benchmark_tells_the_ratio_of_medians_and_what_differs(benchmark: ModuleType) -> None:
+    times = [(1, 20.0), (2, 10.0), (1, 30.0), (2, 14.0), (1, 100.0), (2, 12.0)]
+    runs = [{"jobs": n, "seconds": s, "shared": 6.0, "cpu": 1.0, "files": {"a": "x", "b": "y"}} for n, s in times]
+    runs[3]["files"] = {"a": "z", "b": "y", "c": "only here"}
+    told = benchmark.summary(runs, 2)
+    assert told["ratio"] == 30 / 12
+    assert told["ratio_with_shared"] == 36 / 18
+    assert told["differ"] == ["a", "c"]
+    assert told["compared"] == 3
+
+
+def test_the_benchmark_keeps_the_cells_that_match_and_their_tasks(benchmark: ModuleType, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    cells = {name: {"task": name.partition("-")[0]} for name in ("energy-gru-0", "energy-gru-1", "mnist-gru-0")}
+    params.write_text(yaml.safe_dump({"data": "real", "tasks": ["energy", "mnist"], "cells": cells}))
+    assert benchmark.keep_cells(params, "energy-*-0") == ["energy-gru-0"]
+    told = yaml.safe_load(params.read_text())
+    assert told == {"data": "real", "tasks": ["energy"], "cells": {"energy-gru-0": {"task": "energy"}}}
+    with pytest.raises(UserError, match=r"cells=bitcoin-\*: matches none of energy-gru-0"):
+        benchmark.keep_cells(params, "bitcoin-*")
+
+
+def test_the_benchmark_compares_bytes_but_no_page_that_shows_times(benchmark: ModuleType, tmp_path: Path) -> None:
+    for name in ("data/models/x/weights", "data/sidecars/x", "reports/index.html", "reports/t/judgement.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert set(benchmark.digests(tmp_path)) == {"data/models/x/weights", "reports/t/judgement.json"}

@@ -57,7 +57,7 @@ def run_side_by_side(jobs: Sequence[Job], count: int, folder: Path, environment:
     with _caught_signals() as caught:
         try:
             while waiting or running:
-                while waiting and len(running) < count and not caught:
+                while waiting and len(running) < count:
                     running.append(_start(waiting.popleft(), folder, environment))
                 time.sleep(LOOK_SECONDS)
                 if caught:
