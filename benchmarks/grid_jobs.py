@@ -3,10 +3,10 @@
 usage: python benchmarks/grid_jobs.py [cells='bitcoin-*-0'] [jobs=2] [repeats=1] [out=FILE.json]
 
 Each run is made in a scratch clone of the last commit, whose params.yaml keeps the cells that match, by `unrolled repro`, as
-`make repro` does; the ways take turns. It ends with exit code 1 if a byte differs in what they leave (data/models,
-data/predictions, data/baselines, data/judgements, reports; but not in the pages that show how long a training took). What
-the cells share (code, fetch, window) is run first and timed by itself: it is the same both ways. The data is fetched anew:
-UNROLLED_MIRROR helps.
+`make repro` does; the ways take turns. It ends with exit code 1 if a byte differs in what they leave (models, predictions,
+baselines, ensembles, judgements and reports; but not in the pages that show how long a training took). What the cells share
+(code, fetch, window) is run first and timed by itself: it is the same both ways. The data is fetched anew: UNROLLED_MIRROR
+helps.
 """
 
 import fnmatch
@@ -31,7 +31,7 @@ from unrolled.console import one_line_errors
 from unrolled.errors import UserError
 
 DEFAULTS: dict[str, str | None] = {"cells": "bitcoin-*-0", "jobs": "2", "repeats": "1", "out": None}
-COMPARED = ("data/models", "data/predictions", "data/baselines", "data/judgements", "reports")
+COMPARED = ("data/models", "data/predictions", "data/baselines", "data/ensembles", "data/judgements", "reports")
 TIMED = ("index.html", "card.md")  # show the seconds of a training, which no two runs share
 
 

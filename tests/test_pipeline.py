@@ -145,7 +145,7 @@ def test_cells_side_by_side_give_the_same_bytes(checkout: Path, dvc: Dvc, tmp_pa
     assert "5 to run, 2 side by side" in told  # three cells, two baselines
     assert "(5 of 5)" in told
     assert (clone / "dvc.lock").read_bytes() == (checkout / "dvc.lock").read_bytes()
-    for folder in ("data/models", "data/predictions", "data/baselines", "data/judgements", "reports"):
+    for folder in ("data/models", "data/predictions", "data/baselines", "data/ensembles", "data/judgements", "reports"):
         names = {path.relative_to(checkout) for path in (checkout / folder).rglob("*") if path.is_file()}
         assert names == {path.relative_to(clone) for path in (clone / folder).rglob("*") if path.is_file()}
         timed = {name for name in names if name.name in ("index.html", "card.md")}  # they show what no two runs share
