@@ -4,6 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
+JOBS ?= 1
 
 .PHONY: help install run repro test check ui lock clean
 .DEFAULT_GOAL := help
@@ -23,8 +24,8 @@ install: .venv/installed  ## create .venv with the pinned dependencies
 run: install  ## the workshop's four pairs on real data, from raw files to the report
 	@$(BIN)/python -m unrolled.workshop
 
-repro: install  ## the full grid (dvc repro)
-	dvc repro
+repro: install  ## the full grid (dvc repro); JOBS=2 runs cells side by side, one core each
+	@$(BIN)/unrolled repro jobs=$(JOBS)
 
 test: install  ## all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile

@@ -174,9 +174,8 @@ def test_a_language_model_and_a_compressor_without_rows(tmp_path: Path) -> None:
     model = model.assign(predicted=model["actual"], confidence=0.6)
     write_cell(tmp_path, windows, "gru-0", {"test": model})
     scores = {"loss_nats": 1.0, "bits_per_char": 1.44, "perplexity": 2.7}
-    write_baselines(
-        tmp_path, windows, {"n_gram": {"test": baseline}}, xz={"about": "zip", "simple": False, "scores": scores}
-    )
+    zips = {name: {"about": name, "simple": False, "scores": scores} for name in ("xz", "bz2", "zstd", "gzip")}
+    write_baselines(tmp_path, windows, {"n_gram": {"test": baseline}}, **zips)
     judgement = _judge(tmp_path, windows, breakdowns=["character_kind", "line_position"])
     told = judgement.summary()
     assert told["strongest"] == "n_gram"
@@ -185,6 +184,7 @@ def test_a_language_model_and_a_compressor_without_rows(tmp_path: Path) -> None:
         "skill": pytest.approx(1 - told["models"]["gru"]["value"]),
         "p_value": None,
     }
+    assert list(told["models"]["gru"]["against"]) == ["n_gram", *zips], "an order that no run changes"
     assert told["baselines"]["xz"]["bits_per_char"] == 1.44
     assert sum(details(judgement)["breakdowns"]["character_kind"]["counts"]) == 3000
 

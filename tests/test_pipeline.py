@@ -135,3 +135,18 @@ def test_what_dvc_shows(dvc: Dvc) -> None:
 
 def test_a_glob_names_several_cells(dvc: Dvc) -> None:
     assert "train@energy-rnn-0" in dvc("repro", "--dry", "--force", "--glob", "evaluate@energy-*")
+
+
+def test_cells_side_by_side_give_the_same_bytes(checkout: Path, dvc: Dvc, tmp_path: Path) -> None:
+    """The checkout was run one stage after the other; a clone, which has no data and no cache, runs two cells at a time."""
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(checkout), str(clone))
+    told = scratchcheckout.unrolled(clone, "repro", "jobs=2")
+    assert "5 to run, 2 side by side" in told  # three cells, two baselines
+    assert "(5 of 5)" in told
+    assert (clone / "dvc.lock").read_bytes() == (checkout / "dvc.lock").read_bytes()
+    for folder in ("data/models", "data/predictions", "data/baselines", "data/ensembles", "data/judgements", "reports"):
+        names = {path.relative_to(checkout) for path in (checkout / folder).rglob("*") if path.is_file()}
+        assert names == {path.relative_to(clone) for path in (clone / folder).rglob("*") if path.is_file()}
+        timed = {name for name in names if name.name in ("index.html", "card.md")}  # they show what no two runs share
+        assert [name for name in names - timed if (checkout / name).read_bytes() != (clone / name).read_bytes()] == []

@@ -18,7 +18,8 @@ usage: unrolled COMMAND [key=value ...]        unrolled COMMAND --help
 stages, as dvc.yaml runs them:
 {stages}
 
-The whole grid is run by `dvc repro`; what is in it stands in params.yaml, and how it runs in conf/.
+The whole grid is run by `dvc repro`, or cells side by side by `unrolled repro jobs=2`; what is in it stands in params.yaml,
+and how it runs in conf/.
 """
 
 

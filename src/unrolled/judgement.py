@@ -190,7 +190,7 @@ class Judgement:
             self.horizon,
         )
         mean = float(np.mean(list(values.values())))
-        for name in self.baselines.keys() - baselines.keys():
+        for name in [name for name in self.baselines if name not in baselines]:
             reference = self.scores[name][metric]
             told["against"][name] = {"difference": mean - reference, "skill": 1 - mean / reference, "p_value": None}
         return {

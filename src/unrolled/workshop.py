@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from unrolled.check import check_cells, missing_data, read_params
 from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
+from unrolled.dvccommand import dvc_command, dvc_environment
 from unrolled.errors import UserError
 
 PAIRS = {"energy": "rnn", "mnist": "lstm", "shakespeare": "gru", "bitcoin": "cnn_lstm"}
@@ -102,8 +102,7 @@ def run_dvc(root: Path, *targets: str) -> None:
     Raises:
         UserError: a stage failed; it has said why.
     """
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], cwd=root, env=environment)
+    done = subprocess.run(dvc_command("repro", *targets), cwd=root, env=dvc_environment())
     if done.returncode:
         raise UserError(
             f"`dvc repro {' '.join(targets)}` stopped; its own message is above; run `make run` again after mending"

@@ -1,0 +1,136 @@
+"""What cells side by side bring: the same part of the grid, one after the other and side by side, timed and compared.
+
+usage: python benchmarks/grid_jobs.py [cells='bitcoin-*-0'] [jobs=2] [repeats=1] [out=FILE.json]
+
+Each run is made in a scratch clone of the last commit, whose params.yaml keeps the cells that match, by `unrolled repro`, as
+`make repro` does; the ways take turns. It ends with exit code 1 if a byte differs in what they leave (models, predictions,
+baselines, ensembles, judgements and reports; but not in the pages that show how long a training took). What the cells share
+(code, fetch, window) is run first and timed by itself: it is the same both ways. The data is fetched anew: UNROLLED_MIRROR
+helps.
+"""
+
+import fnmatch
+import hashlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unrolled.arguments import parse_arguments, whole_number
+from unrolled.checkout import project_root
+from unrolled.console import one_line_errors
+from unrolled.errors import UserError
+
+DEFAULTS: dict[str, str | None] = {"cells": "bitcoin-*-0", "jobs": "2", "repeats": "1", "out": None}
+COMPARED = ("data/models", "data/predictions", "data/baselines", "data/ensembles", "data/judgements", "reports")
+TIMED = ("index.html", "card.md")  # show the seconds of a training, which no two runs share
+
+
+def main() -> None:
+    """Run both ways, compare, print and write the figures."""
+    with one_line_errors():
+        given = parse_arguments(sys.argv[1:], DEFAULTS)
+        jobs, repeats = whole_number(given, "jobs", low=2), whole_number(given, "repeats", low=1)
+        pattern = given["cells"] or "*"
+        root = project_root()
+        runs: list[dict[str, Any]] = []
+        with tempfile.TemporaryDirectory(prefix="grid_jobs-") as scratch:
+            for turn in range(repeats):
+                for count in (1, jobs):
+                    runs.append(_run(root, Path(scratch, f"{turn}-{count}"), pattern, count))
+                    print(f"jobs={count}: {runs[-1]['seconds']:.1f} s, {runs[-1]['cpu']:.1f} s of CPU", flush=True)
+        told = summary(runs, jobs) | {"cells": runs[0]["cells"], "cores": os.cpu_count(), "load": os.getloadavg()}
+        print(as_text(told))
+        if given["out"]:
+            Path(given["out"]).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        if told["differ"]:
+            raise UserError(f"{len(told['differ'])} files differ between the runs, such as {told['differ'][0]}")
+
+
+def _run(root: Path, clone: Path, pattern: str, count: int) -> dict[str, Any]:
+    """Run the matching cells in a new clone and return seconds, cells and the digest of every file that was left."""
+    subprocess.run(["git", "clone", "--quiet", str(root), str(clone)], check=True)
+    cells = keep_cells(clone / "params.yaml", pattern)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_TRACKING"))}
+    environment = kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": "src",
+        "DVC_SITE_CACHE_DIR": str(clone / ".dvc" / "site"),
+    }
+    shared, _ = _timed(clone, environment, "-m", "dvc", "repro", "--quiet", "--glob", "code", "window@*")
+    seconds, cpu = _timed(clone, environment, "-m", "unrolled.cli", "repro", f"jobs={count}")
+    return {"jobs": count, "shared": shared, "seconds": seconds, "cpu": cpu, "cells": cells, "files": digests(clone)}
+
+
+def keep_cells(params: Path, pattern: str) -> list[str]:
+    """Leave only the matching cells and their tasks in params.yaml and return the cells' names.
+
+    Raises:
+        UserError: none matches.
+    """
+    told = yaml.safe_load(params.read_text(encoding="utf-8"))
+    cells = {name: cell for name, cell in told["cells"].items() if fnmatch.fnmatch(name, pattern)}
+    if not cells:
+        raise UserError(f"cells={pattern}: matches none of {', '.join(told['cells'])}")
+    told |= {"cells": cells, "tasks": [task for task in told["tasks"] if task in {c["task"] for c in cells.values()}]}
+    params.write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
+    return list(cells)
+
+
+def _timed(clone: Path, environment: Mapping[str, str], *command: str) -> tuple[float, float]:
+    """Run Python with ``command``, which may speak on stderr, and return seconds by the clock and of CPU."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, *command], cwd=clone, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise UserError(f"`{' '.join(command)}` failed; its last words: {done.stdout.strip()[-2000:]}")
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file to compare, by its path in ``folder``."""
+    files = [path for part in COMPARED for path in sorted((folder / part).rglob("*")) if path.is_file()]
+    kept = [path for path in files if path.name not in TIMED]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+def summary(runs: list[dict[str, Any]], jobs: int) -> dict[str, Any]:
+    """Return the medians, their ratios (how many times faster) and the files that are not the same in all runs."""
+    seconds = {count: [run["seconds"] for run in runs if run["jobs"] == count] for count in (1, jobs)}
+    one, many = statistics.median(seconds[1]), statistics.median(seconds[jobs])
+    shared = statistics.median(run["shared"] for run in runs)
+    cpu = {f"jobs={count}": [run["cpu"] for run in runs if run["jobs"] == count] for count in (1, jobs)}
+    names = sorted(set().union(*(run["files"] for run in runs)))
+    return {
+        "jobs": jobs,
+        "seconds": {f"jobs={count}": values for count, values in seconds.items()},
+        "cpu_seconds": cpu,
+        "shared_seconds": shared,
+        "ratio": one / many,
+        "ratio_with_shared": (shared + one) / (shared + many),
+        "compared": len(names),
+        "differ": [name for name in names if len({run["files"].get(name) for run in runs}) > 1],
+    }
+
+
+def as_text(told: Mapping[str, Any]) -> str:
+    """Return the figures in a few lines."""
+    return (
+        f"{len(told['cells'])} cells, jobs={told['jobs']} on {told['cores']} cores: {told['ratio']:.2f} x faster than one after "
+        f"the other; {told['ratio_with_shared']:.2f} x with the {told['shared_seconds']:.0f} s of code, fetch and window\n"
+        f"CPU seconds, which a busy machine changes less: {told['cpu_seconds']}\n"
+        f"{told['compared']} files compared, {len(told['differ'])} differ"
+    )
+
+
+if __name__ == "__main__":
+    main()
