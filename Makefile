@@ -6,7 +6,7 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 JOBS ?= 1
 
-.PHONY: help install run repro test check ui lock clean
+.PHONY: help install run repro test check bench ui lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -36,6 +36,16 @@ check: install  ## formatter, linter, type checker and the fast tests
 	mypy
 	$(BIN)/pytest -m "not slow" -q
 
+bench: install benchmarks/.venv/installed  ## every figure of reports/benchmarks.md anew: about an hour, on an otherwise idle machine
+	$(BIN)/python benchmarks/run.py
+
+# The libraries to compare with, beside the project's own packages, which come first to satisfy what they need: the same torch.
+# Without them the rest is measured all the same, and what is missing is reported as not run.
+benchmarks/.venv/installed: benchmarks/requirements.txt .venv/installed
+	$(PYTHON) -m venv benchmarks/.venv
+	place='import sysconfig; print(sysconfig.get_path("purelib"))'; $(BIN)/python -c "$$place" > "$$(benchmarks/.venv/bin/python -c "$$place")/project.pth"
+	benchmarks/.venv/bin/pip install --disable-pip-version-check --quiet --requirement benchmarks/requirements.txt && touch $@ || echo "notice: not all libraries to compare with could be installed"
+
 ui: install  ## the MLflow UI on http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
@@ -45,5 +55,5 @@ lock: install  ## resolve requirements.lock anew from pyproject.toml
 
 # .dvc/cache stays: DVC takes for lost what is not in it, trains the whole grid anew, and can restore nothing.
 clean:  ## remove .venv, caches, outputs/ and MLflow's runs, but neither data/, reports nor what `dvc checkout` restores
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache outputs mlartifacts mlflow.db* dvc_plots src/*.egg-info .dvc/tmp
+	rm -rf .venv benchmarks/.venv .pytest_cache .ruff_cache .mypy_cache outputs mlartifacts mlflow.db* dvc_plots src/*.egg-info .dvc/tmp
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

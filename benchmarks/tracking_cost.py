@@ -1,8 +1,6 @@
 """What live tracking costs: its share of a training of about a minute, imports aside.
 
-usage: python benchmarks/tracking_cost.py     (with .venv; writes to a temporary folder only)
-
-Trains energy-rnn on stand-in data with a local store, times every call into tracking in the same run, and prints the share.
+Trains energy-rnn on stand-in data with a local store and times every call into tracking in the same run.
 """
 
 import tempfile
@@ -11,6 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from measuring import Figure, Section
 
 from unrolled import training
 from unrolled.checkout import project_root
@@ -26,10 +26,11 @@ from unrolled.window import window_raw
 EPOCHS = 90
 
 
-def main() -> None:
-    """Train once and print the share."""
+def measure(quick: bool) -> Section:
+    """Train once and return the share."""
+    epochs = 3 if quick else EPOCHS
     root = project_root()
-    config = compose_config(["task=energy", "model=rnn", "trainer=cpu", f"training.epochs={EPOCHS}"], root)
+    config = compose_config(["task=energy", "model=rnn", "trainer=cpu", f"training.epochs={epochs}"], root)
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / "raw"
         raw.mkdir()
@@ -60,10 +61,8 @@ def main() -> None:
         training.fit(trainer, learner, data, resume)
         timed(live.close)
         total = time.perf_counter() - began
-    print(
-        f"training {total:.1f} s, {EPOCHS} epochs; tracking {sum(spent):.2f} s in {len(spent)} calls: {sum(spent) / total:.2%}"
+    return Section(
+        "Live tracking",
+        f"Share of a training of {total:.0f} s, {epochs} epochs, that {len(spent)} calls into tracking took: {sum(spent):.2f} s.",
+        [Figure("tracking / training", "", (sum(spent) / total,), 0.02, at_least=False)],
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,14 @@ from unrolled.shown import percent, shown
 from unrolled.taskmodule import task_module, task_names
 
 README = (ROOT / "README.md").read_text()
-NAMES = ("README.md", "CONTRIBUTING.md", "data/README.md", "docs/from-series-to-forecast.md", "docs/judging.md")
+NAMES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "data/README.md",
+    "docs/benchmarks.md",
+    "docs/from-series-to-forecast.md",
+    "docs/judging.md",
+)
 PAGES = [ROOT / name for name in NAMES]
 
 
