@@ -25,7 +25,7 @@ def _sections() -> dict[str, dict[str, Any]]:
 
 
 SECTIONS = _sections()
-CAUSAL = [name for name in SECTIONS if "both ways" not in name]
+CAUSAL = [name for name, section in SECTIONS.items() if not section.get("bidirectional")]
 every = pytest.mark.parametrize("name", sorted(SECTIONS))
 causal = pytest.mark.parametrize("name", sorted(CAUSAL))
 
