@@ -43,6 +43,7 @@ def measure(quick: bool) -> Section:
             "one text, its last 64 characters read again each time": _again(model, max(long // 40, 5)),
             f"{MANY} texts": _speed(model, short, MANY),
             f"{MANY} texts, bf16": _speed(model, short, MANY, torch.bfloat16),
+            f"{MANY} texts, bf16, all symbols": _speed(model, short, MANY, torch.bfloat16, top_k=0),
             f"{MANY} texts, the model called as it is, bf16": _plainly(_speed(model, short, MANY, torch.bfloat16)),
         }
         taken = take_turns(cases, 2 if quick else 7)
@@ -54,11 +55,11 @@ def measure(quick: bool) -> Section:
 
 
 def _speed(
-    model: SequenceModel, length: int, texts: int, precision: torch.dtype = torch.float32
+    model: SequenceModel, length: int, texts: int, precision: torch.dtype = torch.float32, top_k: int = 40
 ) -> Callable[[], float]:
     def run() -> float:
         began = time.perf_counter()
-        generate(model, torch.tensor([1, 2, 3]), length, 0.8, 40, seed=0, streams=texts, precision=precision)
+        generate(model, torch.tensor([1, 2, 3]), length, 0.8, top_k, seed=0, streams=texts, precision=precision)
         return length * texts / (time.perf_counter() - began)
 
     return run
