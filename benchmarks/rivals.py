@@ -17,7 +17,12 @@ from taskdata import ROOT, sources, windows_of_task
 
 HERE = Path(__file__).parent
 WORKER = HERE / "rival_worker.py"
-RIVALS = {"neuralforecast": "neuralforecast", "darts": "darts", "keras on torch": "keras", "keras on jax": "jax"}
+RIVALS = {
+    "neuralforecast": ("neuralforecast",),
+    "darts": ("darts",),
+    "keras on torch": ("keras",),
+    "keras on jax": ("keras", "jax"),
+}
 BATCHES = (32, 256)
 EPOCHS = 4
 
@@ -31,12 +36,14 @@ def measure(quick: bool) -> Section:
         notes=sources(),
     )
     python = HERE / ".venv" / "bin" / "python"
-    present = []
-    for rival, package in RIVALS.items():
-        if python.is_file() and _runs(python, f"import {package}"):
-            present.append(rival)
-        else:
-            section.notes.append(f"{rival}: not run: not installed; `make bench` installs benchmarks/requirements.txt")
+    there = _versions(python) if python.is_file() else {}
+    present = [rival for rival, packages in RIVALS.items() if set(packages) <= set(there)]
+    for rival in sorted(set(RIVALS) - set(present)):
+        section.notes.append(f"{rival}: not run: not installed; `make bench` installs benchmarks/requirements.txt")
+    if there:
+        section.notes.append(
+            "the others' releases: " + ", ".join(f"{name} {release}" for name, release in there.items())
+        )
     values = windows_of_task("energy").arrays["series"][:, 0].tolist()
     for batch in BATCHES[: 1 if quick else None]:
         progress(f"rivals, batch {batch}")
@@ -73,8 +80,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "src"), **one}
 
 
-def _runs(python: Path, code: str) -> bool:
-    return subprocess.run([python, "-c", code], capture_output=True, env=_environment()).returncode == 0
+def _versions(python: Path) -> dict[str, str]:
+    """Return the releases that the other environment has."""
+    code = f"import json, sys; sys.path.insert(0, {str(HERE)!r}); from measuring import versions; print(json.dumps(versions()))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, env=_environment())
+    told: dict[str, str] = json.loads(done.stdout)
+    return told
 
 
 def _case(python: Path, name: str, asked: dict[str, object]) -> Callable[[], float]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from unrolled.errors import UserError
@@ -55,33 +58,41 @@ def generate(
     """
     model.eval()
     chance = [torch.rand(length, generator=torch.Generator().manual_seed(seed + number)) for number in range(streams)]
-    shares = (1 - torch.stack(chance, dim=1))[..., None]  # (length, streams, 1) in (0, 1]
+    shares = (1 - torch.stack(chance, dim=1))[..., None].numpy()  # (length, streams, 1) in (0, 1]
     logits, state = model(prompt.expand(streams, -1))
     logits, stepper = logits[:, -1], make_stepper(model, state, precision)
     choose = chooser(temperature, top_k)
-    written: list[Tensor] = []
-    for share in shares:
-        if written:
-            logits = stepper.step(written[-1])
-        written.append(choose(logits, share))
-    return torch.stack(written, dim=1) if written else torch.empty(streams, 0, dtype=torch.int64)
+    written = np.empty((length, streams), dtype=np.int64)
+    # As many threads for numpy's products as for torch's: bits change with the count.
+    with threadpool_limits(torch.get_num_threads()):
+        for position, share in enumerate(shares):
+            said = stepper.step(written[position - 1]) if position else logits.numpy()
+            written[position] = choose(said, share)
+    return torch.from_numpy(written.T.copy())
 
 
-def chooser(temperature: float, top_k: int) -> Callable[[Tensor, Tensor], Tensor]:
+Choose = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int64]]
+
+
+def chooser(temperature: float, top_k: int) -> Choose:
     """Return the function that takes a token (streams,) from each row of logits (streams, vocabulary); see ``generate``.
 
     It is the first token at which the probabilities, added up, reach ``share`` (streams, 1), from (0, 1], of their sum: one
-    random number a token, and no token without a chance, whatever the number.
+    random number a token, and no token without a chance, whatever the number. In numpy, whose calls take half as long as
+    torch's on one row, and whose sort, on many, takes a quarter of torch's search for the k-th largest.
     """
     if temperature < 1e-6:  # indistinguishable from 0, and float32 cannot divide by much less
-        return lambda logits, share: logits.argmax(dim=1)
-    coldness = torch.tensor(1 / temperature)
+        return lambda logits, share: logits.argmax(axis=1)
+    coldness = np.float32(1 / temperature)
 
-    def choose(logits: Tensor, share: Tensor) -> Tensor:
-        chances = torch.softmax(logits * coldness, dim=1)
-        if 0 < top_k < logits.shape[1]:
-            chances = chances * (logits >= logits.kthvalue(logits.shape[1] - top_k + 1, keepdim=True).values)
-        reached = chances.cumsum(dim=1)
-        return torch.searchsorted(reached, share * reached[:, -1:])[:, 0]
+    def choose(logits: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.int64]:
+        scaled = logits * coldness
+        ordered = np.sort(scaled, axis=1)
+        chances = np.exp(scaled - ordered[:, -1:])
+        if 0 < top_k < scaled.shape[1]:
+            chances *= scaled >= ordered[:, -top_k, None]
+        reached = chances.cumsum(axis=1)
+        tokens: NDArray[np.int64] = (reached >= share * reached[:, -1:]).argmax(axis=1)
+        return tokens
 
     return choose

@@ -9,7 +9,9 @@ called as it is.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unrolled.heads import LanguageHead
@@ -19,8 +21,8 @@ from unrolled.model import SequenceModel
 class Stepper(Protocol):
     """Reads one symbol of every text and says what may follow."""
 
-    def step(self, tokens: Tensor) -> Tensor:
-        """Return the logits (texts, vocabulary) float32 after ``tokens`` (texts,) int64."""
+    def step(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the logits (texts, vocabulary) after ``tokens`` (texts,)."""
 
 
 class PlainStepper:
@@ -31,69 +33,82 @@ class PlainStepper:
         self.model, self.state = model, state
         self.reduced = precision != torch.float32
 
-    def step(self, tokens: Tensor) -> Tensor:
+    def step(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """See ``Stepper``."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.reduced):
-            logits, self.state = self.model(tokens[:, None], self.state)
-        return logits[:, -1].float()  # type: ignore[no-any-return]
+            logits, self.state = self.model(torch.from_numpy(tokens)[:, None], self.state)
+        return logits[:, -1].float().numpy()  # type: ignore[no-any-return]
+
+
+class Arithmetic(NamedTuple):
+    """What a cell needs of an array library beside operators."""
+
+    own: Callable[[Tensor], Any]  # from torch's tensors to its arrays
+    take: Callable[[Any, NDArray[np.int64]], Any]  # rows of a table
+    product: Callable[[Any, Any, Any], Any]  # (added, x, weight) -> added + x @ weight, float32
+    sigmoid: Callable[[Any], Any]
+    tanh: Callable[[Any], Any]
+
+
+HALF = np.float32(0.5)
+
+# For one text it is the calls that cost, and numpy's take half as long as torch's; its product of a vector does, too.
+NUMPY = Arithmetic(
+    own=lambda tensor: tensor.detach().numpy(),
+    take=lambda table, tokens: table.take(tokens, axis=0),
+    product=lambda added, x, weight: x @ weight + added,
+    sigmoid=lambda x: np.tanh(x * HALF) * HALF + HALF,
+    tanh=np.tanh,
+)
+# For many texts it is the products, which torch also does in bfloat16. numpy's tanh is six times as fast as torch's.
+TORCH = Arithmetic(
+    own=lambda tensor: tensor,
+    take=lambda table, tokens: table.index_select(0, torch.from_numpy(tokens)),
+    product=lambda added, x, weight: torch.addmm(added.to(weight.dtype), x.to(weight.dtype), weight).float(),
+    sigmoid=torch.sigmoid,
+    tanh=lambda x: torch.from_numpy(np.tanh(x.numpy())),
+)
 
 
 class Weights(NamedTuple):
-    """One layer, its candidate gate doubled, because tanh(a) = 2 sigmoid(2 a) - 1 and torch's sigmoid is four times as fast."""
+    """One layer's, as arrays of the library that multiplies them."""
 
-    into: Tensor  # (inputs, gates * hidden)
-    own: Tensor  # (hidden, gates * hidden)
-    bias: Tensor  # (gates * hidden,): of the input's projection, and of the hidden state's where the two are only added up
-    own_bias: Tensor  # (gates * hidden,): of the hidden state's projection, for the GRU, whose reset gate scales it
+    into: Any  # (inputs, gates * hidden)
+    own: Any  # (hidden, gates * hidden)
+    bias: Any  # (gates * hidden,): of the input's projection, and of the hidden state's where the two are only added up
+    own_bias: Any  # (gates * hidden,): of the hidden state's projection, for the GRU, whose reset gate scales it
 
 
-MINUS_ONE = torch.tensor(-1.0)  # as a tensor: torch makes one of every number at every call
 State = tuple[
-    Tensor, ...
+    Any, ...
 ]  # hidden (texts, hidden), for the LSTM also the cell state: float32 whatever the products are in
+Cell = Callable[[Arithmetic, Any, Weights, State], State]  # from the projected input; the equations stand in encoders/
 
 
-def _rnn(x: Tensor, weights: Weights, state: State) -> State:
-    return (_tanh_of_half(_product(x, state[0], weights.own).float()),)
+def _rnn(by: Arithmetic, x: Any, weights: Weights, state: State) -> State:
+    return (by.tanh(by.product(x, state[0], weights.own)),)
 
 
-def _gru(x: Tensor, weights: Weights, state: State) -> State:
-    size = state[0].shape[1]
-    from_input, candidate = x.float().split_with_sizes((2 * size, size), dim=1)
-    gates, own = _product(weights.own_bias, state[0], weights.own).float().split_with_sizes((2 * size, size), dim=1)
-    reset, update = gates.add_(from_input).sigmoid_().chunk(2, dim=1)
-    candidate = _tanh_of_half(torch.addcmul(candidate, reset, own))
-    return (candidate.lerp_(state[0], update),)  # (1 - update) * candidate + update * hidden
+def _gru(by: Arithmetic, x: Any, weights: Weights, state: State) -> State:
+    (hidden,) = state
+    size = hidden.shape[1]
+    own = by.product(weights.own_bias, hidden, weights.own)
+    gates = by.sigmoid(x[:, : 2 * size] + own[:, : 2 * size])
+    reset, update = gates[:, :size], gates[:, size:]
+    candidate = by.tanh(x[:, 2 * size :] + reset * own[:, 2 * size :])
+    return (candidate + update * (hidden - candidate),)
 
 
-def _lstm(x: Tensor, weights: Weights, state: State) -> State:
-    gates = _product(x, state[0], weights.own).float().sigmoid_()
-    write, keep, doubled, show = gates.chunk(4, dim=1)
-    memory = torch.addcmul(write * _twice_less_one(doubled), keep, state[1])
-    return (_tanh_of_half(memory + memory).mul_(show), memory)
+def _lstm(by: Arithmetic, x: Any, weights: Weights, state: State) -> State:
+    hidden, memory = state
+    size = hidden.shape[1]
+    gates = by.product(x, hidden, weights.own)
+    write_keep, show = by.sigmoid(gates[:, : 2 * size]), by.sigmoid(gates[:, 3 * size :])
+    memory = write_keep[:, size:] * memory + write_keep[:, :size] * by.tanh(gates[:, 2 * size : 3 * size])
+    return (show * by.tanh(memory), memory)
 
 
-def _product(added: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Return ``added + x @ weight`` in the weight's precision. A conversion to what is there already costs a microsecond."""
-    return torch.addmm(added, x if x.dtype is weight.dtype else x.to(weight.dtype), weight)
-
-
-def _tanh_of_half(doubled: Tensor) -> Tensor:
-    return _twice_less_one(doubled.sigmoid_())
-
-
-def _twice_less_one(x: Tensor) -> Tensor:
-    return torch.add(MINUS_ONE, x, alpha=2)
-
-
-class Cell(NamedTuple):
-    """One kind of recurrent layer; the equations stand in encoders/."""
-
-    advance: Callable[[Tensor, Weights, State], State]
-    candidate: int  # which of its gates, in torch's order, is a tanh
-
-
-CELLS = {"RNN_TANH": Cell(_rnn, 0), "GRU": Cell(_gru, 2), "LSTM": Cell(_lstm, 2)}  # by torch's name of the mode
+CELLS: dict[str, Cell] = {"RNN_TANH": _rnn, "GRU": _gru, "LSTM": _lstm}  # by torch's name of the mode
 
 
 class FoldedStepper:
@@ -103,35 +118,34 @@ class FoldedStepper:
         """Args: see ``make_stepper``."""
         layer: nn.RNNBase = model.encoder.layer
         readout = model.head.readout
-        self.advance = CELLS[layer.mode].advance
+        parts = state if isinstance(state, tuple) else (state,)  # each (layers, texts, hidden)
+        self.by = by = NUMPY if parts[0].shape[1] == 1 and precision == torch.float32 else TORCH
+        self.cell = CELLS[layer.mode]
         layers = [_weights(layer, number) for number in range(layer.num_layers)]
         symbols = model.embed(torch.arange(readout.out_features))  # (vocabulary, features)
-        self.table = torch.addmm(layers[0].bias, symbols, layers[0].into).to(precision)
-        self.layers = [Weights(*(part.to(precision) for part in weights)) for weights in layers]
-        self.readout, self.readout_bias = readout.weight.t().to(precision).contiguous(), readout.bias.to(precision)
-        parts = state if isinstance(state, tuple) else (state,)  # each (layers, texts, hidden)
-        self.states = [tuple(part[number] for part in parts) for number in range(layer.num_layers)]
+        self.table = by.own(torch.addmm(layers[0].bias, symbols, layers[0].into).to(precision))
+        self.layers = [Weights(*(by.own(part.to(precision)) for part in weights)) for weights in layers]
+        self.readout = by.own(readout.weight.t().to(precision).contiguous())
+        self.readout_bias = by.own(readout.bias.to(precision))
+        self.states = [tuple(by.own(part[number]) for part in parts) for number in range(layer.num_layers)]
 
-    def step(self, tokens: Tensor) -> Tensor:
+    def step(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """See ``Stepper``."""
-        x = self.table.index_select(0, tokens)
+        by, states = self.by, self.states
+        x = by.take(self.table, tokens)
         for number, weights in enumerate(self.layers):
             if number:
-                x = _product(weights.bias, self.states[number - 1][0], weights.into)
-            self.states[number] = self.advance(x, weights, self.states[number])
-        return _product(self.readout_bias, self.states[-1][0], self.readout).float()
+                x = by.product(weights.bias, states[number - 1][0], weights.into)
+            states[number] = self.cell(by, x, weights, states[number])
+        return np.asarray(by.product(self.readout_bias, states[-1][0], self.readout))
 
 
 def _weights(layer: nn.RNNBase, number: int) -> Weights:
-    size, place = layer.hidden_size, CELLS[layer.mode].candidate
-    candidate = slice(place * size, (place + 1) * size)
     into, own, bias, own_bias = (
-        getattr(layer, f"{name}_l{number}").clone() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        getattr(layer, f"{name}_l{number}").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )
-    for part in (into, own, bias, own_bias):
-        part[candidate] *= 2
     if layer.mode != "GRU":
-        bias += own_bias
+        bias = bias + own_bias
     # Copied so that a step's product reads the weights in the order in which they lie.
     return Weights(into.t().contiguous(), own.t().contiguous(), bias, own_bias)
 
