@@ -131,6 +131,7 @@ LAYERS = [
         "metrics",
         "imports",
         "windowset",
+        "yamlfile",
         "losses",
         "breakdowns",
         "significance",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UserError
+from unrolled.yamlfile import check_yaml_files
 
 Config = dict[str, Any]
 GROUPS = ("task", "model", "trainer")
@@ -30,6 +31,7 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    check_yaml_files(root / "conf")
     asked = [_free_trainer_key(override) for override in overrides]
     for override in asked:
         _check_group(override, root)
@@ -307,6 +309,7 @@ def sweep(overrides: Sequence[str], root: Path, job: Callable[[Config], float]) 
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
+    check_yaml_files(root / "conf")
     failed: list[UserError] = []
 
     # Hydra is at work while a job runs and composes nothing else then, so the job takes what it composed.

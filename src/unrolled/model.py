@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from unrolled import transform
 from unrolled.batch import Batch
 from unrolled.errors import UserError
 from unrolled.heads import ClassifyHead, ForecastHead, Head, LanguageHead, Pool, Prediction, QuantileHead
+from unrolled.yamlfile import read_yaml
 
 SHARED_LAYERS = ("recurrent", "convolution")
 HEAD_OF_KIND = {"series": "forecast", "examples": "classify", "text": "language"}
@@ -164,7 +166,7 @@ def build_encoder(section: Mapping[str, Any], in_features: int, context: int) ->
 
 
 def _check_size(key: str, value: Any) -> None:
-    number = type(value) in (int, float)
+    number = type(value) in (int, float) and math.isfinite(value)
     if key.endswith("dropout") and not (number and 0 <= value < 1):
         raise UserError(f"encoder.{key}={value!r}: expected a number, at least 0 and below 1")
     if type(value) is int and value < 1 and not key.endswith(("dropout", "bias")):
@@ -241,16 +243,15 @@ def load(folder: Path) -> SequenceModel:
     Raises:
         UserError: the folder's files do not belong together or one is missing.
     """
-    import yaml
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(folder / "config.yaml")
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"]
         model = build(config, meta)
         model.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, yaml.YAMLError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{folder} is no whole model folder ({type(error).__name__}: {error}); train it again"
         ) from error

@@ -34,9 +34,10 @@ def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
         UserError: the configuration asks for something that the data, the code or the machine lacks, or training
             diverged. What stood at ``out`` before stands there still.
     """
-    from unrolled.windowset import open_windows
+    from unrolled.windowset import check_digest, open_windows
 
     windows = open_windows(windows_folder)
+    check_digest(windows, windows_folder)
     _check_asked(config, windows.meta)
 
     from unrolled import model as models
