@@ -132,6 +132,7 @@ LAYERS = [
         "imports",
         "windowset",
         "yamlfile",
+        "jsonfile",
         "losses",
         "breakdowns",
         "significance",

@@ -1,6 +1,5 @@
 """Find the trained model that a command means."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from unrolled.arguments import required, whole_number
 from unrolled.config import names
 from unrolled.errors import UserError
+from unrolled.jsonfile import read_json
 
 
 def model_folder(root: Path, given: Mapping[str, str | None]) -> Path:
@@ -37,10 +37,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: it is damaged.
     """
-    try:
-        about = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{folder}/meta.json is damaged ({error}); train this model again") from error
-    if not isinstance(about, dict) or not {"task", "data_digest", "windows"} <= set(about):
+    about = read_json(folder / "meta.json", dict, "train this model again")
+    if not {"task", "data_digest", "windows"} <= set(about):
         raise UserError(f"{folder}/meta.json is not what `unrolled train` writes; train this model again")
     return about
