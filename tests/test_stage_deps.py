@@ -168,6 +168,7 @@ LAYERS = [
         "report",
         "workshop",
         "leakguard",
+        "verifydata",
         "backtest",
     },
 ]
