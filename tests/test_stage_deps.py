@@ -126,6 +126,7 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 LAYERS = [
     {
         "errors",
+        "inert",
         "dataset",
         "batch",
         "metrics",
