@@ -19,6 +19,7 @@ install: .venv/installed  ## create .venv with the pinned dependencies
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --editable .
+	$(BIN)/python -m unrolled.privatecache
 	@touch $@
 
 run: install  ## the workshop's four pairs on real data, from raw files to the report

@@ -146,6 +146,7 @@ LAYERS = [
     {"model"},
     {"predictions", "datamodule", "describe", "generate", "stepper", "learners.supervised"},
     {"training", "samples"},
+    {"privatecache"},
     {
         "fetch",
         "window",
