@@ -78,10 +78,15 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(root) / 'mlflow.db'}"
 
 
-def connect(root: Path) -> Store:
-    """Open the store; the first process to come creates the database, the others wait for it."""
+def choose_defaults() -> None:
+    """Set ``DEFAULTS``; MLflow reads some of them when it is imported."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def connect(root: Path) -> Store:
+    """Open the store; the first process to come creates the database, the others wait for it."""
+    choose_defaults()
     uri, checkout = tracking_uri(root), main_checkout(root)
     with _lock(checkout / "mlflow.db.lock"), warnings.catch_warnings():
         # MLflow 3.17 on SQLAlchemy 2.1; nothing that a user could do about it.
