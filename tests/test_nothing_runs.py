@@ -21,7 +21,7 @@ from unrolled.runrecord import read_trained
 from unrolled.trained import read_about
 from unrolled.training import assemble, fit, prepare_machine
 
-SOURCES = [path for folder in ("src", "benchmarks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES = [path for folder in ("src", "audit", "benchmarks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
 SOURCES = [path for path in SOURCES if ".venv" not in path.parts]
 UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal", "jsonpickle", "hickle"}
 CALLS = {"eval", "exec", "compile", "execfile", "os.system", "os.popen", "subprocess.getoutput", "builtins.exec"}

@@ -125,6 +125,7 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 
 LAYERS = [
     {
+        "addresses",
         "errors",
         "inert",
         "dataset",

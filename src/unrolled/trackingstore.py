@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from unrolled.addresses import public
 from unrolled.sidecar import main_checkout
 
 Result = TypeVar("Result")
@@ -138,7 +138,7 @@ def failures() -> tuple[type[Exception], ...]:
 def describe(error: Exception) -> str:
     """Return the first line of an error without any password that an address in it has."""
     lines = str(error).strip().splitlines()
-    text = re.sub(r"//[^/\s]*@", "//", lines[0] if lines else "")
+    text = public(lines[0] if lines else "")
     asked, failed, why = text.partition(" failed with exception ")
     if failed:  # urllib3's own words for a server that is not there fill half a screen
         return f"{asked} got no answer ({'it took too long' if 'timed out' in why else 'no connection'})"
