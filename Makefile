@@ -4,7 +4,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
+# A model is code: one that would be unpickled is refused.
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 JOBS ?= 1
+PORT ?= 5000
 
 .PHONY: help install run repro test check bench ui lock clean
 .DEFAULT_GOAL := help
@@ -19,6 +22,7 @@ install: .venv/installed  ## create .venv with the pinned dependencies
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --editable .
+	$(BIN)/python -m unrolled.privatecache
 	@touch $@
 
 run: install  ## the workshop's four pairs on real data, from raw files to the report
@@ -46,8 +50,10 @@ benchmarks/.venv/installed: benchmarks/requirements.txt .venv/installed
 	place='import sysconfig; print(sysconfig.get_path("purelib"))'; $(BIN)/python -c "$$place" > "$$(benchmarks/.venv/bin/python -c "$$place")/project.pth"
 	benchmarks/.venv/bin/pip install --disable-pip-version-check --quiet --requirement benchmarks/requirements.txt && touch $@ || echo "notice: not all libraries to compare with could be installed"
 
-ui: install  ## the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+# MLflow's own list of hosts lets through 10.* and 192.168.*, names such as 10.evil.example among them. The store's address
+# is no argument: it may hold a password, and arguments are everybody's to see.
+ui: install  ## the MLflow UI on http://127.0.0.1:5000, or PORT=
+	MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" mlflow ui --host 127.0.0.1 --port $(PORT) --allowed-hosts 127.0.0.1:$(PORT),localhost:$(PORT)
 
 lock: install  ## resolve requirements.lock anew from pyproject.toml
 	pip-compile --quiet --extra dev --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml

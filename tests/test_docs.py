@@ -14,6 +14,7 @@ README = (ROOT / "README.md").read_text()
 NAMES = (
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "data/README.md",
     "docs/benchmarks.md",
     "docs/from-series-to-forecast.md",

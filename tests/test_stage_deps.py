@@ -125,7 +125,9 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 
 LAYERS = [
     {
+        "addresses",
         "errors",
+        "inert",
         "dataset",
         "batch",
         "metrics",
@@ -145,6 +147,7 @@ LAYERS = [
     {"model"},
     {"predictions", "datamodule", "describe", "generate", "stepper", "learners.supervised"},
     {"training", "samples"},
+    {"privatecache"},
     {
         "fetch",
         "window",

@@ -282,7 +282,7 @@ def test_track_names_a_damaged_folder_and_completes_the_others(
     (write_trained(root, series_windows(), "data/models/broken", identity="e" * 64) / "meta.json").write_text("{")
     with pytest.raises(UserError, match="1 of 2"):
         track(root)
-    assert "data/models/broken is damaged" in capsys.readouterr().out
+    assert "data/models/broken/meta.json is damaged" in capsys.readouterr().out
     assert len(_runs(root)) == 1
 
 

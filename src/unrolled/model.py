@@ -14,6 +14,7 @@ from unrolled import transform
 from unrolled.batch import Batch
 from unrolled.errors import UserError
 from unrolled.heads import ClassifyHead, ForecastHead, Head, LanguageHead, Pool, Prediction, QuantileHead
+from unrolled.inert import check_inert
 
 SHARED_LAYERS = ("recurrent", "convolution")
 HEAD_OF_KIND = {"series": "forecast", "examples": "classify", "text": "language"}
@@ -235,11 +236,15 @@ def save(model: SequenceModel, folder: Path) -> None:
     )
 
 
+# What comes of files that are cut off, swapped or made up: no such key, a list where a name belongs, a size beyond 64 bits.
+_DAMAGES = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+
+
 def load(folder: Path) -> SequenceModel:
     """Return the trained model of a model folder, ready to predict. Nothing in the folder is executed.
 
     Raises:
-        UserError: the folder's files do not belong together or one is missing.
+        UserError: the folder's files do not belong together, one is missing, or the configuration holds more than values.
     """
     import yaml
     from safetensors import SafetensorError
@@ -247,11 +252,18 @@ def load(folder: Path) -> SequenceModel:
 
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        check_inert(config)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"]
+        weights = load_file(folder / "weights.safetensors")
+        with torch.device("meta"):  # sizes only: a made-up one must not take the memory that it asks for
+            sizes = {name: tensor.shape for name, tensor in build(config, meta).state_dict().items()}
+        if sizes != {name: tensor.shape for name, tensor in weights.items()}:
+            raise ValueError("weights.safetensors has other sizes than config.yaml and meta.json say")
         model = build(config, meta)
-        model.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, yaml.YAMLError, SafetensorError) as error:
-        raise UserError(
-            f"{folder} is no whole model folder ({type(error).__name__}: {error}); train it again"
-        ) from error
+        model.load_state_dict(weights)
+    except UserError as error:
+        raise UserError(f"{folder}/config.yaml: {error}") from error
+    except (*_DAMAGES, yaml.YAMLError, SafetensorError) as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{folder} is no whole model folder ({told}); train it again") from error
     return model.eval()

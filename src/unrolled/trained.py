@@ -1,6 +1,7 @@
 """Find the trained model that a command means."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,15 @@ from typing import Any
 from unrolled.arguments import required, whole_number
 from unrolled.config import names
 from unrolled.errors import UserError
+
+# What becomes part of a path, of a query to MLflow or of an experiment's name.
+FORMS = {
+    "task": r"\w[\w.-]*",
+    "model": r"\w[\w.-]*",
+    "seed": "[0-9]+",
+    "identity": "[0-9a-f]{64}",
+    "data_digest": "[0-9a-f]{64}",
+}
 
 
 def model_folder(root: Path, given: Mapping[str, str | None]) -> Path:
@@ -35,7 +45,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """Return a model folder's meta.json: what was trained, and under ``windows`` on which data.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, or a name in it is none.
     """
     try:
         about = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -43,4 +53,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}/meta.json is damaged ({error}); train this model again") from error
     if not isinstance(about, dict) or not {"task", "data_digest", "windows"} <= set(about):
         raise UserError(f"{folder}/meta.json is not what `unrolled train` writes; train this model again")
+    for key, form in FORMS.items():
+        if key in about and not re.fullmatch(form, str(about[key])):
+            raise UserError(f"{folder}/meta.json: {key}={about[key]!r} is no {key}; train this model again")
     return about
