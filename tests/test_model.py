@@ -37,7 +37,12 @@ def test_a_model_folder_gives_the_same_model_back(kind: str, tmp_path: Path) -> 
     [
         (lambda folder: (folder / "weights.safetensors").write_bytes(b"not weights"), "SafetensorError"),
         (lambda folder: (folder / "weights.safetensors").unlink(), "FileNotFoundError"),
-        (lambda folder: (folder / "config.yaml").write_text("encoder: {"), "ParserError"),
+        (lambda folder: (folder / "config.yaml").write_text("encoder: {"), "did not find expected node"),
+        (
+            lambda folder: (folder / "config.yaml").write_text("a: &a [x]\nhead: {name: [*a, *a]}"),
+            "line 2: it has the alias *a",
+        ),
+        (lambda folder: (folder / "meta.json").write_text("[" * 100_000), "RecursionError"),
         (lambda folder: (folder / "meta.json").write_text("{}"), "KeyError"),
     ],
 )

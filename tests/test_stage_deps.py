@@ -133,6 +133,7 @@ LAYERS = [
         "metrics",
         "imports",
         "windowset",
+        "yamlfile",
         "losses",
         "breakdowns",
         "significance",

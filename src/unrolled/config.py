@@ -10,6 +10,7 @@ from typing import Any
 
 from unrolled.errors import UserError
 from unrolled.inert import check_inert
+from unrolled.yamlfile import check_yaml_files
 
 Config = dict[str, Any]
 GROUPS = ("task", "model", "trainer")
@@ -31,6 +32,7 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    check_yaml_files(root / "conf")
     for override in overrides:
         # Before Hydra composes: it would look into the environment for a file's name. Its own keys may have resolvers.
         check_inert(override, resolvers=override.lstrip("+~").startswith(("hydra.", "hydra/")))
@@ -317,6 +319,7 @@ def sweep(overrides: Sequence[str], root: Path, job: Callable[[Config], float]) 
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
+    check_yaml_files(root / "conf")
     failed: list[UserError] = []
 
     # Hydra is at work while a job runs and composes nothing else then, so the job takes what it composed.

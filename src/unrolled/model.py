@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from unrolled.batch import Batch
 from unrolled.errors import UserError
 from unrolled.heads import ClassifyHead, ForecastHead, Head, LanguageHead, Pool, Prediction, QuantileHead
 from unrolled.inert import check_inert
+from unrolled.yamlfile import read_yaml
 
 SHARED_LAYERS = ("recurrent", "convolution")
 HEAD_OF_KIND = {"series": "forecast", "examples": "classify", "text": "language"}
@@ -165,7 +167,7 @@ def build_encoder(section: Mapping[str, Any], in_features: int, context: int) ->
 
 
 def _check_size(key: str, value: Any) -> None:
-    number = type(value) in (int, float)
+    number = type(value) in (int, float) and math.isfinite(value)
     if key.endswith("dropout") and not (number and 0 <= value < 1):
         raise UserError(f"encoder.{key}={value!r}: expected a number, at least 0 and below 1")
     if type(value) is int and value < 1 and not key.endswith(("dropout", "bias")):
@@ -246,12 +248,11 @@ def load(folder: Path) -> SequenceModel:
     Raises:
         UserError: the folder's files do not belong together, one is missing, or the configuration holds more than values.
     """
-    import yaml
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(folder / "config.yaml")
         check_inert(config)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"]
         weights = load_file(folder / "weights.safetensors")
@@ -263,7 +264,7 @@ def load(folder: Path) -> SequenceModel:
         model.load_state_dict(weights)
     except UserError as error:
         raise UserError(f"{folder}/config.yaml: {error}") from error
-    except (*_DAMAGES, yaml.YAMLError, SafetensorError) as error:
+    except (*_DAMAGES, SafetensorError) as error:
         told = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder} is no whole model folder ({told}); train it again") from error
     return model.eval()

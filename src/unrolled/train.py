@@ -36,9 +36,10 @@ def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
             diverged. What stood at ``out`` before stands there still.
         SystemExit: it was told to stop (Ctrl-C, SIGTERM); the same call goes on where it stood.
     """
-    from unrolled.windowset import open_windows
+    from unrolled.windowset import check_digest, open_windows
 
     windows = open_windows(windows_folder)
+    check_digest(windows, windows_folder)
     _check_asked(config, windows.meta)
 
     from unrolled import model as models
