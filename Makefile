@@ -17,8 +17,8 @@ help:  ## list the targets
 install: .venv/installed  ## create .venv with the pinned dependencies
 
 # From the lock, by hash: pip and setuptools first, so that what comes as source (antlr4) is built with them and not with a
-# setuptools that pip would fetch for it. torch is not in the lock, since its build is the platform's (CPU, CUDA, Metal); what it needs
-# is, but for the CUDA libraries, whose releases torch names itself.
+# setuptools that pip would fetch for it. torch is not in the lock, since its build is the platform's (CPU, CUDA, Metal). All that it
+# needs is, but for the CUDA libraries, which come with the CUDA build.
 .venv/installed: requirements.lock pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: $(PYTHON) is Python %d.%d, but 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
