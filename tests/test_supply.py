@@ -228,6 +228,14 @@ def test_every_package_is_asked_about_and_what_is_known_is_told(service: list[st
     assert findings(answers, []) == ["diskcache 5.6.3: CVE-1, MAL-1; fixed in no release. Steals."]
 
 
+def test_a_package_that_was_passed_over_is_not_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed_over = {"dependencies": [{"name": "six", "skip_reason": "Dependency not found on PyPI"}], "fixes": []}
+    said = subprocess.CompletedProcess([], 0, stdout=json.dumps(passed_over), stderr="No known vulnerabilities found")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: said)
+    with pytest.raises(UserError, match="not audited: the vulnerability service left out six"):
+        ask({"six": "1.17.0"})
+
+
 def test_an_expired_acceptance_fails_the_audit_without_any_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_AUDIT_OSV_URL", CLOSED)
     accepted = '[[accepted]]\nid = "CVE-1"\ndate = 2027-01-01\nexpires = 2027-01-30\nreason = "unreachable"\n'
