@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,17 @@ import pytorch_lightning as pl
 import torch
 from filelock import FileLock, Timeout
 from lightning_fabric.plugins.io import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from unrolled.errors import UserError
 from unrolled.outputs import write_whole
 
-LAST, BEST = "last.ckpt", "best.ckpt"
+CHECKPOINT = "last.ckpt"
 DIFFERENCES_TOLD = 3
+# A kill loses no more than that of training and the step, or the epoch, that was under way.
+EPOCHS_SECONDS = 2.0
+WITHIN_EPOCH_SECONDS = 30.0
 
 
 @contextmanager
@@ -66,7 +70,7 @@ def _forget_others(folders: Path, identity: str, asked: Mapping[str, Any], out: 
     for other in sorted(folders.glob("*/asked.json")):
         folder = other.parent
         told = _read(other)
-        if folder.name == identity or told is None or told.get("out") != out or not (folder / LAST).is_file():
+        if folder.name == identity or told is None or told.get("out") != out or not (folder / CHECKPOINT).is_file():
             continue
         try:
             with FileLock(folder / "lock", timeout=0):
@@ -108,19 +112,15 @@ def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 def checkpoint_to_resume(folder: Path, identity: str) -> Path | None:
     """Return the checkpoint to go on from, or None; a damaged one or another run's is removed, which a notice tells."""
-    if not any(folder.glob("*.ckpt")):
+    path = folder / CHECKPOINT
+    if not path.is_file():
         return None
-    last = _read_checkpoint(folder / LAST)
-    if (
-        last is not None
-        and last.get("identity") == identity
-        and (not last["history"] or _read_checkpoint(folder / BEST))
-    ):
-        return folder / LAST
-    why = "is another run's" if last is not None and last.get("identity") != identity else "is damaged"
+    checkpoint = _read_checkpoint(path)
+    if checkpoint is not None and checkpoint.get("identity") == identity:
+        return path
+    why = "is damaged" if checkpoint is None else "is another run's"
     print(f"notice: the checkpoint of an earlier attempt in {folder} {why}; training starts afresh", flush=True)
-    for checkpoint in folder.glob("*.ckpt"):
-        checkpoint.unlink()
+    path.unlink()
     return None
 
 
@@ -151,20 +151,22 @@ class WholeCheckpoints(TorchCheckpointIO):
             partial.unlink(missing_ok=True)
 
 
-class StopAtBatchBorder(Callback):
-    """On Ctrl-C or SIGTERM finish the step, save, and stop; a second Ctrl-C stops at once.
+class SaveAndStop(Checkpoint):
+    """Save where training stands, and on Ctrl-C or SIGTERM finish the step, save, and stop; a second Ctrl-C stops at once.
 
-    In an epoch's last step or its validation the epoch is finished first: its end saves in any case. Several processes that
-    train one model stop as Lightning lets them, and go on from the last epoch's end.
+    In an epoch's last step or its validation the epoch is finished first. Several processes that train one model stop as
+    Lightning lets them, and go on from the last epoch that was saved.
     """
 
     def __init__(self, checkpoint: Path) -> None:
         """Args: ``checkpoint``: where to save."""
         self.checkpoint = checkpoint
         self.asked = False
+        self.saved, self.since = False, 0.0  # the last time, or training's start, on the monotonic clock
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen from now on; Lightning puts all handlers back when training ends, well or not."""
+        self.since = time.monotonic()
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._ask)
             signal.signal(signal.SIGINT, self._ask)
@@ -174,20 +176,33 @@ class StopAtBatchBorder(Callback):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop in the middle of an epoch.
+        """Save in the middle of a long epoch; stop there if asked.
 
         Raises:
             SIGTERMException: after saving.
         """
-        if self.asked and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.checkpoint)
-            raise SIGTERMException
+        if (self.asked or self._due(WITHIN_EPOCH_SECONDS)) and not trainer.is_last_batch:
+            self._save(trainer)
+            if self.asked:
+                raise SIGTERMException
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, the first epoch in any case, short ones not each: that would take longer than they do."""
+        if self.asked or not self.saved or self._due(EPOCHS_SECONDS):
+            self._save(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop between two epochs.
+        """Stop between two epochs if asked.
 
         Raises:
             SIGTERMException: the epoch's end has saved.
         """
         if self.asked:
             raise SIGTERMException
+
+    def _due(self, seconds: float) -> bool:
+        return time.monotonic() - self.since >= seconds
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.checkpoint)
+        self.since, self.saved = time.monotonic(), True

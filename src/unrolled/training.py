@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.accelerators import AcceleratorRegistry
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from unrolled.config import Config
@@ -27,7 +27,7 @@ from unrolled.errors import UserError
 from unrolled.learners.supervised import EpochRow, SupervisedLearner
 from unrolled.model import SequenceModel
 from unrolled.progress import TimedProgressBar
-from unrolled.resume import BEST, LAST, StopAtBatchBorder, WholeCheckpoints, checkpoint_to_resume
+from unrolled.resume import CHECKPOINT, SaveAndStop, WholeCheckpoints, checkpoint_to_resume
 from unrolled.windowset import WindowSet
 
 # Trainer arguments that are ours to give: each has another home in the configuration or is an object, not a value.
@@ -207,23 +207,14 @@ def assemble(
         config: the whole configuration.
         windows: the data.
         model: as ``build`` made it.
-        resume: folder for the best and the last checkpoint, named by the run's identity.
+        resume: folder for the checkpoint, named by the run's identity.
         on_epoch: called with each epoch's losses.
 
     Raises:
         UserError: see ``make_trainer``.
     """
     training = config["training"]
-    parts: list[Callback] = [
-        ModelCheckpoint(
-            dirpath=resume,
-            filename=BEST.removesuffix(".ckpt"),
-            monitor="validation_loss",
-            save_last=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-    ]
+    parts: list[Callback] = []
     if training["augmentation"] and (windows.meta["kind"] != "examples" or windows.meta["in_features"] < 2):
         raise UserError(f"training.augmentation turns images, but {config['task']} has none; set it to null")
     if config["trainer"].get("enable_progress_bar", True):
@@ -232,7 +223,7 @@ def assemble(
         parts.append(EarlyStopping("validation_loss", patience=training["early_stopping"]))
     if training["averaging"]:
         parts.append(EMAWeightAveraging(decay=training["averaging"]))
-    parts.append(StopAtBatchBorder(resume / LAST))
+    parts.append(SaveAndStop(resume / CHECKPOINT))
     trainer = make_trainer(config, parts)
     streams = windows.meta["kind"] == "text"
     learner = SupervisedLearner(
@@ -257,8 +248,7 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
     except SIGTERMException:
         print(f"stopped after step {trainer.global_step}; the same command goes on from there", flush=True)
         raise SystemExit(STOPPED) from None
-    best = torch.load(resume / BEST, map_location="cpu", weights_only=True)["state_dict"]
-    learner.model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in best.items()})
+    learner.model.load_state_dict(learner.best)
     return Learned(
         history=learner.history,
         curve=learner.curve(),

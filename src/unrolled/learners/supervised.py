@@ -35,6 +35,7 @@ class SupervisedLearner(pl.LightningModule):
     Attributes:
         history: one row per finished epoch.
         steps: what ``curve`` returns, one number after the other.
+        best: the model's weights, averaged ones where they are, after the epoch with the lowest validation loss so far.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class SupervisedLearner(pl.LightningModule):
         self.state: Any = None
         self.history: list[EpochRow] = []
         self.steps = array("d")
+        self.best: dict[str, Tensor] = {}
+        self.validated: dict[str, Tensor] = {}
         self.batches_done = 0  # of this epoch
         self.resumed_at = 0
         self.last_loss = math.nan
@@ -130,8 +133,9 @@ class SupervisedLearner(pl.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
-        """Validation streams have a state of their own; training's is put aside by the epoch's end."""
+        """Validation streams have a state of their own, as training's have come to their end; note what is validated."""
         self.state = None
+        self.validated = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the batch to the epoch's mean."""
@@ -165,6 +169,8 @@ class SupervisedLearner(pl.LightningModule):
         }
         if not math.isfinite(row["validation_loss"]):
             raise UserError(self._diverged("validation loss", row["validation_loss"]))
+        if row["validation_loss"] < min((earlier["validation_loss"] for earlier in self.history), default=math.inf):
+            self.best = self.validated
         self.history.append(row)
         self.batches_done = 0
         if self.on_epoch is not None:
@@ -179,6 +185,7 @@ class SupervisedLearner(pl.LightningModule):
         checkpoint["identity"] = self.identity
         checkpoint["history"] = [dict(row) for row in self.history]
         checkpoint["steps"] = torch.tensor(self.steps, dtype=torch.float64)
+        checkpoint["best"] = self.best
         checkpoint["batches_done"] = self.batches_done
         if self.batches_done:
             checkpoint["state"] = moved(self.state, torch.device("cpu"))
@@ -187,7 +194,7 @@ class SupervisedLearner(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from there."""
         self.history = checkpoint["history"]
-        self.steps = array("d", checkpoint["steps"].tolist())
+        self.steps, self.best = array("d", checkpoint["steps"].tolist()), checkpoint["best"]
         self.batches_done, self.resumed_at = checkpoint["batches_done"], checkpoint["global_step"]
         self.trainer.datamodule.skip = self.batches_done  # type: ignore[attr-defined]
         if self.batches_done:
