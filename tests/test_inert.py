@@ -98,7 +98,7 @@ def test_the_files_of_conf_are_held_to_it(tmp_path: Path, text: str) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text())
     (tmp_path / "conf/model/mine.yaml").write_text(f"# @package _global_\n{text}\n")
-    with pytest.raises(UserError, match=r"_ would have code run|a resolver would read"):
+    with pytest.raises(UserError, match=r"_ would have code run|a resolver would read|an interpolation"):
         compose_config(["task=energy", "model=mine"], tmp_path)
 
 
@@ -162,7 +162,7 @@ def test_a_stored_size_takes_no_memory(tmp_path: Path, size: int) -> None:
 def test_a_stored_configuration_makes_no_objects(tmp_path: Path) -> None:
     folder = write_trained(tmp_path, series_windows(), place="outputs/foreign")
     (folder / "config.yaml").write_text(f"task: !!python/object/apply:os.system ['touch {tmp_path}/trace']\n")
-    with pytest.raises(UserError, match=r"is no whole model folder \(ConstructorError: "):
+    with pytest.raises(UserError, match=r"is no whole model folder \(\w+: could not determine a constructor"):
         load(folder)
     assert not (tmp_path / "trace").exists()
 
