@@ -141,6 +141,7 @@ LAYERS = [
         "mixture",
     },
     {
+        "csvcolumns",
         "transform",
         "outputs",
         "augmentation",
