@@ -11,7 +11,7 @@ PORT ?= 5000
 INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet
 LOCKED := --no-deps --require-hashes --requirement
 
-.PHONY: help install run repro test check bench ui lock audit clean
+.PHONY: help install run repro test check chaos bench ui lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -47,6 +47,12 @@ check: install  ## formatter, linter, type checker and the fast tests
 	ruff check .
 	mypy
 	$(BIN)/pytest -m "not slow" -q
+
+# The report is written whether all faults were survived or not; the exit code is the tests'.
+chaos: install  ## inject faults into the pipeline and count what it survives in reports/reliability.md
+	@mkdir -p outputs && rm -f outputs/chaos.jsonl
+	UNROLLED_RELIABILITY=$(CURDIR)/outputs/chaos.jsonl $(BIN)/pytest -m chaos --numprocesses 2 --dist loadfile; \
+	  ended=$$?; $(BIN)/python tests/reliability.py outputs/chaos.jsonl reports/reliability.md && exit $$ended
 
 bench: install benchmarks/.venv/installed  ## every figure of reports/benchmarks.md anew: about an hour, on an otherwise idle machine
 	$(BIN)/python benchmarks/run.py

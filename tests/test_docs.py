@@ -19,6 +19,7 @@ NAMES = (
     "docs/benchmarks.md",
     "docs/from-series-to-forecast.md",
     "docs/judging.md",
+    "docs/reliability.md",
 )
 PAGES = [ROOT / name for name in NAMES]
 

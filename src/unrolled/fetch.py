@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 from unrolled.addresses import public
 from unrolled.errors import UserError
+from unrolled.outputs import scratch_folder
 from unrolled.rawfile import RawFile
 
 CHUNK = 1 << 20
@@ -251,8 +252,7 @@ def fetch(module: ModuleType, data: str, folder: Path, mirror: str | None) -> No
         UserError: a file cannot be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        new = Path(scratch)
+    with scratch_folder(folder) as new:
         if data == "stand-in":
             module.stand_in(new)
         else:
