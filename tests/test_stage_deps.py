@@ -134,6 +134,7 @@ LAYERS = [
         "imports",
         "windowset",
         "yamlfile",
+        "jsonfile",
         "losses",
         "breakdowns",
         "significance",

@@ -26,8 +26,9 @@ def predict_run(
 
     from unrolled.model import load
     from unrolled.predictions import predict_split
+    from unrolled.trained import read_about
 
-    about = json.loads((model_folder / "meta.json").read_text(encoding="utf-8"))
+    about = read_about(model_folder)
     if about["data_digest"] != windows.meta["digest"]:
         raise UserError(
             f"{model_folder} was trained on data {about['data_digest'][:12]}, but the windows here are "

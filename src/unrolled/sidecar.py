@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import unrolled
-from unrolled.errors import UserError
+from unrolled.jsonfile import read_json
 from unrolled.outputs import write_whole
 
 PACKAGES = ("torch", "pytorch-lightning", "mlflow", "numpy")
@@ -82,14 +82,7 @@ def read_sidecar(root: Path, identity: str) -> dict[str, Any] | None:
     path = sidecar_path(root, identity)
     if not path.is_file():
         return None
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON ({error}); delete it: only times and versions of that run are lost"
-        ) from error
-    if not isinstance(facts, dict):
-        raise UserError(f"{path} holds {type(facts).__name__}, not an object; delete it")
+    facts: dict[str, Any] = read_json(path, dict, "delete it: only times and versions of that run are lost")
     return facts
 
 
