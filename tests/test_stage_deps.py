@@ -172,6 +172,7 @@ LAYERS = [
         "report",
         "workshop",
         "leakguard",
+        "verifydata",
         "backtest",
     },
 ]

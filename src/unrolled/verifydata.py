@@ -90,17 +90,19 @@ def verify_data(root: Path, hasher: Hasher | None = None) -> list[Finding]:
 
 
 def locked_stages(root: Path) -> dict[str, Any]:
-    """Return what dvc.lock says of the stages that the pipeline has now; it keeps those of removed cells too.
+    """Return what dvc.lock says of the stages that the pipeline has now, in dvc.yaml's order: upstream first.
+
+    It keeps those of removed cells too.
 
     Raises:
         UserError: a file is damaged or missing.
     """
     locked = _keys("dvc.lock", _read_lock, root).get("stages", {})
-    params, names = _keys("params.yaml", read_yaml, root), set()
+    params, names = _keys("params.yaml", read_yaml, root), list[str]()
     for stage, body in _keys("dvc.yaml", read_yaml, root).get("stages", {}).items():
         each = re.fullmatch(r"\$\{(\w+)\}", str(body.get("foreach", "")))
-        names |= {f"{stage}@{key}" for key in params[each[1]]} if each else {stage}
-    return {name: body for name, body in locked.items() if name in names}
+        names += [f"{stage}@{key}" for key in params[each[1]]] if each else [stage]
+    return {name: locked[name] for name in names if name in locked}
 
 
 def _keys(name: str, read: Callable[[Path], Any], root: Path) -> dict[str, Any]:
@@ -257,6 +259,8 @@ def _judge(root: Path, output: Output, files: Iterable[tuple[str, str, str]], ca
         steps += [("dvc", "checkout", output.path)] if bad_here else []
         steps += [("dvc", "commit", "--force", output.stage)] if bad_kept else []
     problems = [f"{path} is {here}" for path, here in bad_here]
+    if not (root / output.path).exists():
+        problems = [f"{output.path} is missing"]
     problems += [f"of {path} the object in DVC's cache is {kept}" for path, kept, _ in bad_kept]
     yield Finding(output.path, "; ".join(problems), " && ".join(_command(*step) for step in steps))
 
@@ -282,7 +286,9 @@ def _check_inputs(
                 here = {"damaged": "changed"}.get(state := _state(root / path, md5, hasher), state)
             if here != "whole":
                 told.add((path, md5))
-                yield Finding(path, f"{here} since {stage} ran", f"dvc repro {stage}")
+                ours = path in written or any(_overlap(path, name) for name in written)
+                undo = "" if ours else f" (unless you meant it: git restore {path})"
+                yield Finding(path, f"{here} since {stage} ran{undo}", _command("dvc", "repro", stage))
 
 
 def _overlap(one: str, other: str) -> bool:
