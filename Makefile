@@ -4,9 +4,14 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
+# A model is code: one that would be unpickled is refused.
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 JOBS ?= 1
+PORT ?= 5000
+INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet
+LOCKED := --no-deps --require-hashes --requirement
 
-.PHONY: help install run repro test check bench ui lock clean
+.PHONY: help install run repro test check chaos bench ui lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -14,11 +19,18 @@ help:  ## list the targets
 
 install: .venv/installed  ## create .venv with the pinned dependencies
 
-.venv/installed: requirements.lock pyproject.toml
+# From the lock, by hash: pip and setuptools first, so that what comes as source (antlr4) is built with them and not with a
+# setuptools that pip would fetch for it. torch is not in the lock, since its build is the platform's (CPU, CUDA, Metal). All that it
+# needs is, but for the CUDA libraries, which come with the CUDA build.
+.venv/installed: requirements.lock pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: $(PYTHON) is Python %d.%d, but 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.lock
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --editable .
+	awk '/^[a-z0-9]/ { wanted = /^(pip|setuptools)==/ } wanted' requirements.lock | $(INSTALL) $(LOCKED) /dev/stdin
+	$(INSTALL) --no-build-isolation $(LOCKED) requirements.lock
+	$(INSTALL) --only-binary :all: --constraint constraints.txt "$$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
+	$(INSTALL) --no-build-isolation --no-deps --editable .
+	$(BIN)/pip check
+	$(BIN)/python -m unrolled.privatecache
 	@touch $@
 
 run: install  ## the workshop's four pairs on real data, from raw files to the report
@@ -36,6 +48,12 @@ check: install  ## formatter, linter, type checker and the fast tests
 	mypy
 	$(BIN)/pytest -m "not slow" -q
 
+# The report is written whether all faults were survived or not; the exit code is the tests'.
+chaos: install  ## inject faults into the pipeline and count what it survives in reports/reliability.md
+	@mkdir -p outputs && rm -f outputs/chaos.jsonl
+	UNROLLED_RELIABILITY=$(CURDIR)/outputs/chaos.jsonl $(BIN)/pytest -m chaos --numprocesses 2 --dist loadfile; \
+	  ended=$$?; $(BIN)/python tests/reliability.py outputs/chaos.jsonl reports/reliability.md && exit $$ended
+
 bench: install benchmarks/.venv/installed  ## every figure of reports/benchmarks.md anew: about an hour, on an otherwise idle machine
 	$(BIN)/python benchmarks/run.py
 
@@ -46,12 +64,18 @@ benchmarks/.venv/installed: benchmarks/requirements.txt .venv/installed
 	place='import sysconfig; print(sysconfig.get_path("purelib"))'; $(BIN)/python -c "$$place" > "$$(benchmarks/.venv/bin/python -c "$$place")/project.pth"
 	benchmarks/.venv/bin/pip install --disable-pip-version-check --quiet --requirement benchmarks/requirements.txt && touch $@ || echo "notice: not all libraries to compare with could be installed"
 
-ui: install  ## the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --host 127.0.0.1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+# MLflow's own list of hosts lets through 10.* and 192.168.*, names such as 10.evil.example among them. The store's address
+# is no argument: it may hold a password, and arguments are everybody's to see.
+ui: install  ## the MLflow UI on http://127.0.0.1:5000, or PORT=
+	MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" mlflow ui --host 127.0.0.1 --port $(PORT) --allowed-hosts 127.0.0.1:$(PORT),localhost:$(PORT)
 
-lock: install  ## resolve requirements.lock anew from pyproject.toml
-	pip-compile --quiet --extra dev --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
-	sed -i "s/+cpu$$//" requirements.lock  # the build of torch is the machine's choice, the release is ours
+lock: install  ## resolve requirements.lock anew from pyproject.toml, with hashes of every platform's files: some minutes
+	pip-compile --quiet --generate-hashes --allow-unsafe --constraint constraints.txt --extra dev --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+	awk 'BEGIN { print "# Written by `make lock`; without torch and the CUDA libraries, which are the platform'\''s: see the Makefile." } /^[a-z0-9#]/ { locked = !/^(#|torch==|triton==|cuda-|nvidia-)/ } locked' requirements.lock > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+audit: install  ## known vulnerabilities and malicious releases among the locked packages; needs the network
+	@$(BIN)/python audit/advisories.py
 
 # .dvc/cache stays: DVC takes for lost what is not in it, trains the whole grid anew, and can restore nothing.
 clean:  ## remove .venv, caches, outputs/ and MLflow's runs, but neither data/, reports nor what `dvc checkout` restores

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,14 @@ def clean_environment() -> dict[str, str]:
         "DVC_NO_ANALYTICS": "true",
         "OMP_NUM_THREADS": "1",
     }
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Callable[[str, str], AbstractContextManager[None]]:
+    """``with fault(kind, promise):`` counts one fault for reports/reliability.md."""
+    from reliability import counted
+
+    return partial(counted, test=request.node.nodeid.partition("[")[0])
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,17 @@ PARTS = ("src", "conf", ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcign
 
 def make_checkout(root: Path) -> Path:
     """Copy what the stages need to ``root``, commit it, run every cell and commit the results."""
+    copy_parts(root)
+    (root / "params.yaml").write_text(PARAMS)
+    git(root, "init", "--quiet")
+    commit(root, "start")
+    dvc(root, "repro")
+    commit(root, "results")
+    return root
+
+
+def copy_parts(root: Path) -> None:
+    """Copy what the stages need, as git has it, to ``root``."""
     for name in PARTS:
         source, target = ROOT / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -29,12 +40,6 @@ def make_checkout(root: Path) -> Path:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy(source, target)
-    (root / "params.yaml").write_text(PARAMS)
-    git(root, "init", "--quiet")
-    commit(root, "start")
-    dvc(root, "repro")
-    commit(root, "results")
-    return root
 
 
 def dvc(root: Path, *arguments: str, fails: bool = False) -> str:

@@ -14,10 +14,12 @@ README = (ROOT / "README.md").read_text()
 NAMES = (
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "data/README.md",
     "docs/benchmarks.md",
     "docs/from-series-to-forecast.md",
     "docs/judging.md",
+    "docs/reliability.md",
 )
 PAGES = [ROOT / name for name in NAMES]
 

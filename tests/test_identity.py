@@ -10,11 +10,15 @@ import pytest
 from trainedfolders import config_for
 from windowsets import series_windows
 
-from unrolled.identity import DISPLAY, SECTIONS, code_digest, identity
+from unrolled.identity import DISPLAY, SECTIONS, asked_of, code_digest, identity_of
 from unrolled.imports import MIRROR_MODULES, import_closure
 
 SRC = Path(__file__).parents[1] / "src"
 CONFIG = config_for(series_windows())
+
+
+def identity(config: dict[str, Any], data: str, code: str) -> str:
+    return identity_of(asked_of(config, data, code))
 
 
 def _changed(section: str, key: str, value: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Judging: cells beside baselines on the same targets, with nothing predicted or fitted anew."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from windowsets import example_windows, series_windows, text_windows
 from unrolled.errors import UserError
 from unrolled.judge import details, judge_task
 from unrolled.judgement import Judgement
+from unrolled.predicted import read_cells
 from unrolled.windowset import WindowSet
 
 
@@ -42,6 +44,13 @@ def ramp(tmp_path: Path) -> tuple[Path, WindowSet]:
     }
     write_baselines(tmp_path, windows, naive)
     return tmp_path, windows
+
+
+def test_what_a_killed_evaluation_left_half_written_is_no_cell(ramp: tuple[Path, WindowSet]) -> None:
+    root, windows = ramp
+    folder = root / "data/predictions" / windows.meta["task"]
+    shutil.copytree(folder / "rnn-0", folder / ".rnn-0.7.partial")
+    assert [cell.name for cell in read_cells(folder, windows)] == ["gru-0", "gru-1", "rnn-0"]
 
 
 def test_cells_and_models_beside_the_strongest_baseline(ramp: tuple[Path, WindowSet]) -> None:

@@ -125,7 +125,9 @@ def test_encoders_import_torch_and_their_shared_layers_only() -> None:
 
 LAYERS = [
     {
+        "addresses",
         "errors",
+        "inert",
         "dataset",
         "batch",
         "metrics",
@@ -148,6 +150,7 @@ LAYERS = [
         "identity",
         "arguments",
         "predictiontable",
+        "stageguard",
     },
     {"baselines.examples", "baselines.series", "baselines.text", "scores", "predicted", "intervals", "calibration"},
     {"verdicts", "uncertainty"},
@@ -156,6 +159,7 @@ LAYERS = [
     {"model"},
     {"predictions", "datamodule", "describe", "generate", "stepper", "learners.supervised"},
     {"training", "samples"},
+    {"privatecache"},
     {
         "fetch",
         "window",

@@ -244,7 +244,7 @@ def test_a_damaged_note_of_what_was_fetched_is_told(content: str, tmp_path: Path
 def test_an_unknown_task_names_the_known() -> None:
     with pytest.raises(
         UserError,
-        match="unknown task 'weather'; valid: bitcoin, bitcoin_prices, energy, energy_calendar, mnist, shakespeare",
+        match="unknown task 'weather'; valid: bitcoin, bitcoin_prices, energy, energy_calendar, mnist, mnist_pixels, shakespeare",
     ):
         task_module("weather")
 

@@ -4,12 +4,14 @@ import json
 import math
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -229,6 +231,64 @@ def test_a_training_that_stops_does_not_stay_running(root: Path, error: type[Bas
     assert _run(root).info.status == status
 
 
+KILLED_WHILE_RUNNING = """
+import json, os, sys
+from pathlib import Path
+from unrolled.runrecord import RunRecord
+from unrolled.tracking import open_run
+with open_run(Path(sys.argv[1]), RunRecord(**json.load(sys.stdin))) as live:
+    live.log_epoch(0, {"train_loss": 1.0})
+    os.kill(os.getpid(), 9)
+"""
+
+
+def _killed_run(root: Path, record: RunRecord) -> None:
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", KILLED_WHILE_RUNNING, str(root)]
+    died = subprocess.run(command, input=json.dumps(asdict(record)), text=True, env=environment)
+    assert died.returncode == -signal.SIGKILL
+    assert _run(root).info.status == "RUNNING"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closes", ["the next run", "unrolled track"])
+def test_a_run_that_was_killed_does_not_stay_running(root: Path, closes: str) -> None:
+    _killed_run(root, _record())
+    (sign,) = (root / "data/sidecars").glob("*.running")
+    os.utime(sign, (STARTED / 1000 + 60,) * 2)
+    if closes == "unrolled track":
+        track(root)
+    else:
+        other = replace(_record(), identity="f" * 64)
+        with open_run(root, other) as live:
+            live.log_epoch(0, {"train_loss": 1.0})
+    runs = {run.data.tags["unrolled.identity"]: run.info for run in _runs(root)}
+    assert (runs[IDENTITY].status, runs[IDENTITY].end_time) == ("KILLED", STARTED + 60_000), "when it was last seen"
+    assert not list((root / "data/sidecars").glob("*.running"))
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_after_a_kill_ends_like_any_other(root: Path) -> None:
+    _killed_run(root, _record())
+    with open_run(root, _record()) as live:
+        assert _run(root).info.status == "RUNNING"
+        live.log_epoch(0, {"train_loss": 1.0})
+    assert _run(root).info.status == "FINISHED"
+    assert len(_points(root, "train_loss")) == 1
+
+
+def test_a_run_that_is_alive_stays_running_whoever_else_tracks(root: Path, folder: Path) -> None:
+    with open_run(root, _record()) as live:
+        live.log_epoch(0, {"train_loss": 1.0})
+        with open_run(root, replace(_record(), identity="f" * 64)):
+            pass
+        assert {run.info.status for run in _runs(root)} == {"RUNNING", "FINISHED"}
+        mirror(root, folder)  # an earlier training with the same identity
+        trackingstore.connect(root).client.update_run(live._opened.run_id, status="RUNNING")
+        track(root)
+        assert [path.name.split(".")[0] for path in (root / "data/sidecars").glob("*.running")] == [IDENTITY]
+
+
 def test_an_evaluation_that_comes_later_or_changes_updates_its_run(root: Path, folder: Path) -> None:
     mirror(root, folder)
     assert "test/mae" not in _run(root).data.metrics
@@ -282,7 +342,7 @@ def test_track_names_a_damaged_folder_and_completes_the_others(
     (write_trained(root, series_windows(), "data/models/broken", identity="e" * 64) / "meta.json").write_text("{")
     with pytest.raises(UserError, match="1 of 2"):
         track(root)
-    assert "data/models/broken is damaged" in capsys.readouterr().out
+    assert "data/models/broken/meta.json is damaged" in capsys.readouterr().out
     assert len(_runs(root)) == 1
 
 

@@ -1,6 +1,8 @@
 """Training: what decides its bits, what stops it, and what it refuses before it starts."""
 
 import copy
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import torch
 from conftest import ROOT
 from windowsets import example_windows, series_windows, text_windows
 
+from unrolled.batch import Batch
 from unrolled.config import compose_config
 from unrolled.errors import UserError
-from unrolled.learners.supervised import EpochRow, detached, rate_factor
+from unrolled.learners.supervised import EpochRow, SupervisedLearner, detached, rate_factor
 from unrolled.model import SequenceModel, build
 from unrolled.training import OURS, Learned, assemble, fit, make_trainer, prepare_machine
 from unrolled.windowset import WindowSet
@@ -45,7 +48,11 @@ class _Killed(Exception):
 
 @pytest.mark.parametrize("task", ["energy", "shakespeare"])
 @pytest.mark.parametrize("averaging", [None, 0.9])
-def test_a_killed_training_goes_on_to_the_same_bits(task: str, averaging: float | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", ["EPOCHS_SECONDS", "WITHIN_EPOCH_SECONDS"])
+def test_a_killed_training_goes_on_to_the_same_bits(
+    task: str, averaging: float | None, saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"unrolled.resume.{saved}", 0.0)
     windows = series_windows() if task == "energy" else text_windows()
     config = _config(task, averaging=averaging)
     config["encoder"] |= {"output_dropout": 0.3}
@@ -61,12 +68,59 @@ def test_a_killed_training_goes_on_to_the_same_bits(task: str, averaging: float 
     assert _same(whole, resumed)
     assert again.history == learned.history
     assert [row["epoch"] for row in again.history] == [0, 1, 2, 3]
+    steps = learned.steps // 4
+    assert again.resumed_at == (2 * steps if saved == "EPOCHS_SECONDS" else 3 * steps - 1), "the last that was saved"
 
 
-@pytest.mark.parametrize("torn", ["last.ckpt", "best.ckpt"])
+def _stop_at(step: int, with_signal: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process get a signal in the middle of a step."""
+    training_step = SupervisedLearner.training_step
+
+    def signalled(learner: SupervisedLearner, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if learner.global_step == step:
+            os.kill(os.getpid(), with_signal)
+        return training_step(learner, batch, batch_idx)
+
+    monkeypatch.setattr(SupervisedLearner, "training_step", signalled)
+
+
+@pytest.mark.parametrize("task", ["energy", "shakespeare"])
+@pytest.mark.parametrize("averaging", [None, 0.9])
+@pytest.mark.parametrize(
+    ("step", "by"), [(0, signal.SIGTERM), (1, signal.SIGINT), (4, signal.SIGTERM), (7, signal.SIGINT)]
+)
+def test_ctrl_c_and_sigterm_stop_after_the_step_and_the_next_run_goes_on_from_it(
+    task: str,
+    averaging: float | None,
+    step: int,
+    by: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    windows = series_windows() if task == "energy" else text_windows()
+    config = _config(task, averaging=averaging)
+    config["encoder"] |= {"output_dropout": 0.3}
+    whole, learned = _train(config, windows, tmp_path / "whole")
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patch:
+        _stop_at(step, by, patch)
+        with pytest.raises(SystemExit) as stopped:
+            _train(config, windows, tmp_path / "stopped")
+    assert stopped.value.code == 143
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert f"stopped after step {step + 1}; the same command goes on from there" in capsys.readouterr().out
+    resumed, again = _train(config, windows, tmp_path / "stopped")
+    assert again.resumed_at == step + 1, "no step was taken twice"
+    assert _same(whole, resumed)
+    assert again.history == learned.history
+    assert again.curve == learned.curve
+    assert len(learned.curve) == learned.steps
+
+
 @pytest.mark.parametrize("kept", [0, 500, 4000])
 def test_a_checkpoint_that_a_full_disk_tore_off_does_not_stop_the_next_attempt(
-    torn: str, kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, _ = _train(_config(), series_windows(), tmp_path / "whole")
 
@@ -76,11 +130,24 @@ def test_a_checkpoint_that_a_full_disk_tore_off_does_not_stop_the_next_attempt(
 
     with pytest.raises(_Killed):
         _train(_config(), series_windows(), tmp_path / "torn", kill)
-    path = tmp_path / "torn" / torn
+    path = tmp_path / "torn" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:kept])
     again, _ = _train(_config(), series_windows(), tmp_path / "torn")
     assert _same(whole, again)
     assert "is damaged; training starts afresh" in capsys.readouterr().out
+
+
+def test_another_runs_checkpoint_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def kill(row: EpochRow) -> None:
+        if row["epoch"] == 2:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        _train(_config(learning_rate=1e-4), series_windows(), tmp_path / "another", kill)
+    (tmp_path / "another").rename(tmp_path / "this")
+    _, learned = _train(_config(), series_windows(), tmp_path / "this")
+    assert learned.resumed_at == 0
+    assert "is another run's; training starts afresh" in capsys.readouterr().out
 
 
 def test_two_trainings_give_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
@@ -128,10 +195,29 @@ def test_early_stopping_stops_where_validation_no_longer_improves(tmp_path: Path
 
 
 def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path) -> None:
-    told = r"loss became .* \(epoch 1\); lower training.learning_rate \(1e\+30\) or "
+    told = (
+        r"(training loss|gradient's norm) became .* at step \d \(epoch 1\), after gradients with norms \d.*; "
+        r"no epoch had ended; lower training.learning_rate \(1e\+30\) or "
+    )
     for clip, help_ in ((1.0, r"training.gradient_clip \(1.0\)"), (None, "set training.gradient_clip=1.0")):
         with pytest.raises(UserError, match=told + help_):
             _train(_config(learning_rate=1e30, gradient_clip=clip), series_windows(), tmp_path)
+
+
+def test_a_divergence_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unrolled.resume.EPOCHS_SECONDS", 0.0)
+    training_step = SupervisedLearner.training_step
+
+    def spoiled(learner: SupervisedLearner, batch: Batch, batch_idx: int) -> torch.Tensor:
+        bad = float("inf") if learner.current_epoch == 2 else 1.0
+        return training_step(learner, batch._replace(inputs=batch.inputs * bad), batch_idx)
+
+    monkeypatch.setattr(SupervisedLearner, "training_step", spoiled)
+    with pytest.raises(UserError, match="the checkpoint of epoch 2 is kept"):
+        _train(_config(), series_windows(), tmp_path)
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert len(kept["history"]) == 2
+    assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values())
 
 
 def test_it_trains_on_whatever_this_machine_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,6 @@ class Batch(NamedTuple):
     inputs: Tensor
     target: Tensor
     target_mask: Tensor | None = None
-    known_future: Tensor | None = None
     lengths: Tensor | None = None
     anchor: Tensor | None = None
     origin: Tensor | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UserError
+from unrolled.inert import check_inert
 from unrolled.yamlfile import check_yaml_files
 
 Config = dict[str, Any]
@@ -32,9 +33,11 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
     from omegaconf.errors import OmegaConfBaseException
 
     check_yaml_files(root / "conf")
-    asked = [_free_trainer_key(override) for override in overrides]
-    for override in asked:
+    for override in overrides:
+        # Before Hydra composes: it would look into the environment for a file's name. Its own keys may have resolvers.
+        check_inert(override, resolvers=override.lstrip("+~").startswith(("hydra.", "hydra/")))
         _check_group(override, root)
+    asked = [_free_trainer_key(override) for override in overrides]
     chosen = {override.partition("=")[0] for override in asked}
     for group in needs:
         if group not in chosen:
@@ -51,9 +54,14 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
 
 
 def _plain(composed: Any, choices: Mapping[str, Any]) -> Config:
-    """Return what Hydra composed as plain dicts, with the names of the chosen files."""
+    """Return what Hydra composed as plain dicts, with the names of the chosen files.
+
+    Raises:
+        UserError: it holds more than values.
+    """
     from omegaconf import OmegaConf
 
+    check_inert(OmegaConf.to_container(composed, resolve=False))
     container = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(container, dict)
     config: Config = {str(key): value for key, value in container.items()}
@@ -116,9 +124,11 @@ def _free_trainer_key(override: str) -> str:
 
 
 def _check_group(override: str, root: Path) -> None:
-    key, _, value = override.partition("=")
-    if key in GROUPS and value not in names(root, key):
-        raise UserError(_unknown(f"unknown {key}", value, names(root, key)))
+    """Refuse a file that is not among ``conf/<group>``, whatever section it is to go into: ``trainer@encoder=../x``."""
+    key, equals, value = override.partition("=")
+    group = key.lstrip("+").partition("@")[0]
+    if equals and group in GROUPS and value not in names(root, group):
+        raise UserError(_unknown(f"unknown {group}", value, names(root, group)))
 
 
 def _unknown(what: str, value: str, valid: Sequence[str]) -> str:

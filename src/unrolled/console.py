@@ -3,19 +3,27 @@
 import errno
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from unrolled.errors import UserError
+from unrolled.stageguard import guarded_stage, stopped_cleanly
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn a mistake that the user can mend, or a machine without room, into one line and exit code 1."""
+    """Turn a mistake that the user can mend, or a machine without room, into one line and exit code 1.
+
+    Asked to stop, a command puts in order what it holds and ends without a traceback; see ``stageguard`` for DVC's stages.
+    """
     try:
-        yield
+        with stopped_cleanly(), guarded_stage():
+            yield
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except UserError as error:
         sys.exit(f"error: {' '.join(str(error).splitlines())}{_restore_hint()}")
     except OSError as error:

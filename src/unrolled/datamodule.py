@@ -19,9 +19,13 @@ class EpochSampler(Sampler[int]):
     """The items of one epoch: an order that is a function of (seed, epoch), this process's share of it."""
 
     def __init__(self, items: int, seed: int | None, rank: int = 0, world: int = 1) -> None:
-        """Args: ``seed`` None keeps the stored order; every process gets equally many items."""
+        """Args: ``seed`` None keeps the stored order; every process gets equally many items.
+
+        Attributes:
+            skip: items that the next epoch leaves out at its start, which a resumed run has had already.
+        """
         self.items, self.seed, self.rank, self.world = items, seed, rank, world
-        self.epoch = 0
+        self.epoch = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of each epoch."""
@@ -31,7 +35,8 @@ class EpochSampler(Sampler[int]):
         return self.items // self.world
 
     def __iter__(self) -> Iterator[int]:
-        share = slice(self.rank, len(self) * self.world, self.world)
+        share = slice(self.rank + self.skip * self.world, len(self) * self.world, self.world)
+        self.skip = 0
         if self.seed is None:
             yield from range(self.items)[share]
             return
@@ -46,8 +51,13 @@ class WindowData(pl.LightningDataModule):
     """Training and validation batches of one window set."""
 
     def __init__(self, windows: WindowSet, *, batch_size: int, every_step: bool, seed: int) -> None:
-        """Args: ``every_step``: the head is trained on every step of a window, not only on the last."""
+        """Args: ``every_step``: the head is trained on every step of a window, not only on the last.
+
+        Attributes:
+            skip: batches that the first epoch leaves out at its start, which a resumed run has had already.
+        """
         super().__init__()
+        self.skip = 0
         self.windows, self.batch_size, self.every_step, self.seed = windows, batch_size, every_step, seed
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -55,9 +65,11 @@ class WindowData(pl.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if self.windows.meta["kind"] == "text":
             train = TextStreams(self.windows, "train", streams=self.batch_size * world, warm_up=0)
-            return _in_order(train.share(rank, world))
+            return _in_order(train.share(rank, world), self.skip)
         dataset = windows_of(self.windows, "train", self.every_step)
-        return _batches(dataset, EpochSampler(len(dataset), self.seed, rank, world), self.batch_size)
+        sampler = EpochSampler(len(dataset), self.seed, rank, world)
+        sampler.skip = self.skip * self.batch_size
+        return _batches(dataset, sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation part, in order."""
@@ -75,8 +87,10 @@ def _batches(dataset: SeriesWindows | ExampleWindows, sampler: EpochSampler, bat
     )
 
 
-def _in_order(streams: TextStreams) -> DataLoader[Any]:
-    return DataLoader(streams, batch_size=None, collate_fn=_for_training)  # type: ignore[arg-type]
+def _in_order(streams: TextStreams, skip: int = 0) -> DataLoader[Any]:
+    chunks = EpochSampler(len(streams), None)
+    chunks.skip = skip
+    return DataLoader(streams, batch_size=None, sampler=chunks, collate_fn=_for_training)  # type: ignore[arg-type]
 
 
 def _for_training(batch: Batch) -> Batch:

@@ -1,15 +1,60 @@
-"""How DVC is started from here: with this Python, which is also the one that the stages find."""
+"""How DVC is started from here: with this Python, which is also the one that the stages find.
+
+``python -m unrolled.dvccommand repro ...`` is DVC with two promises more: it ends with the process that started it, and a
+kill loses no dvc.lock.
+"""
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def dvc_command(*arguments: str) -> tuple[str, ...]:
     """Return the command line of DVC with ``arguments``."""
-    return sys.executable, "-m", "dvc", *arguments
+    return sys.executable, "-m", "unrolled.dvccommand", *arguments
 
 
 def dvc_environment() -> dict[str, str]:
-    """Return the environment with this Python first on the path."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    """Return the environment with this Python first on the path, and this very code for Python."""
+    code, others = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{code}{os.pathsep}{others}" if others else code,
+    }
+
+
+def write_yaml_whole() -> None:
+    """Have DVC write dvc.lock beside its place and then move it there.
+
+    DVC 3.67 empties the file first and then writes it, which takes seconds for a grid of a hundred cells: killed meanwhile,
+    it leaves a torn file that every later `dvc` refuses.
+    """
+    from dvc.utils.serialize import _common, _yaml
+
+    dump = _common._dump_data
+
+    def dump_whole(path: Any, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
+        partial = f"{path}.{os.getpid()}.partial"
+        try:
+            dump(partial, data, dumper, fs=fs, **options)
+            os.replace(partial, path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+
+    _common._dump_data = _yaml._dump_data = dump_whole
+
+
+def main() -> None:
+    """Run DVC with the arguments of the command line."""
+    from unrolled.stageguard import ended_with_parent
+
+    with ended_with_parent():
+        from dvc.cli import main as dvc
+
+        write_yaml_whole()
+        sys.exit(dvc(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

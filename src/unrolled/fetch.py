@@ -19,7 +19,9 @@ from types import ModuleType
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
+from unrolled.addresses import public
 from unrolled.errors import UserError
+from unrolled.outputs import scratch_folder
 from unrolled.rawfile import RawFile
 
 CHUNK = 1 << 20
@@ -43,7 +45,9 @@ def plan_attempts(file: RawFile, mirror: str | None) -> list[str]:
         return [f"{mirror.rstrip('/')}/{file.mirror_path}", *file.addresses]
     folder = Path(mirror)
     if not folder.is_absolute() or not folder.is_dir():
-        raise UserError(f"UNROLLED_MIRROR={mirror!r}: expected an absolute folder that exists, or an http(s) address")
+        raise UserError(
+            f"UNROLLED_MIRROR={public(mirror)!r}: expected an absolute folder that exists, or an http(s) address"
+        )
     packed = folder / file.mirror_path
     unpacked = packed.parent / file.name
     # A folder without the file is named all the same, so that a failure says where it was looked for.
@@ -72,7 +76,7 @@ def fetch_file(file: RawFile, folder: Path, mirror: str | None) -> None:
         try:
             _obtain(place, file, partial)
         except _Refused as refusal:
-            answers.append(f"{place}: {refusal}")
+            answers.append(f"{public(place)}: {refusal}")
             continue
         else:
             partial.replace(target)
@@ -226,7 +230,7 @@ def _short(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, ConnectionError) and not isinstance(error, ProxyError | SSLError):
         return "no connection: its name is not known here" if "NameResolution" in str(error) else "no connection"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return f"{type(error).__name__}: {' '.join(public(str(error)).split())[:160]}"
 
 
 def sha256_of(path: Path) -> str:
@@ -248,8 +252,7 @@ def fetch(module: ModuleType, data: str, folder: Path, mirror: str | None) -> No
         UserError: a file cannot be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        new = Path(scratch)
+    with scratch_folder(folder) as new:
         if data == "stand-in":
             module.stand_in(new)
         else:
@@ -286,7 +289,7 @@ def unavailable(module: ModuleType, folder: Path, mirror: str | None) -> str | N
                 _look(place, file)
                 break
             except _Refused as refusal:
-                reasons.append(f"{place.split('/')[2] if _has_host(place) else place} ({refusal})")
+                reasons.append(f"{public(place).split('/')[2] if _has_host(place) else place} ({refusal})")
         else:
             return f"{file.name} cannot be had from {', '.join(reasons)}"
     return None

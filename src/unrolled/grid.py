@@ -8,6 +8,7 @@ from typing import Any
 
 from unrolled.dvccommand import dvc_command, dvc_environment
 from unrolled.errors import UserError
+from unrolled.privatecache import keep_private
 from unrolled.sidebyside import Job, run_side_by_side
 from unrolled.sidecar import read_sidecar
 
@@ -24,6 +25,7 @@ def run_grid(root: Path, count: int) -> None:
     Raises:
         UserError: a stage failed. Of the cells, the others have run by then.
     """
+    keep_private(root)
     if count > 1:
         pending = pending_stages(root)
         if any(_kind(stage) in SHARED_STAGES for stage in pending):

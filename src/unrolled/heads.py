@@ -135,7 +135,7 @@ class ClassifyHead(nn.Module):
     """A linear readout of one logit per class from the pooled step."""
 
     def __init__(self, in_features: int, classes: int, smoothing: float = 0.0) -> None:
-        """Args: ``smoothing``: share of the target spread evenly over all classes in training (Szegedy et al. 2016)."""
+        """Args: ``smoothing``: share of the target spread evenly over all classes (Szegedy et al. 2016)."""
         super().__init__()
         self.readout = nn.Linear(in_features, classes)
         self.smoothing = smoothing
@@ -146,8 +146,12 @@ class ClassifyHead(nn.Module):
         return logits
 
     def loss(self, outputs: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the mean cross-entropy in nats; target (batch,). Only training smooths: validation is not flattered."""
-        return F.cross_entropy(outputs.float(), target, label_smoothing=self.smoothing if self.training else 0.0)
+        """Return the mean cross-entropy in nats; target (batch,).
+
+        Validation smooths too: the epoch with the lowest plain cross-entropy is an early one, before what smoothing does to
+        it and to the share of errors has happened.
+        """
+        return F.cross_entropy(outputs.float(), target, label_smoothing=self.smoothing)
 
 
 class LanguageHead(nn.Module):

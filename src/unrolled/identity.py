@@ -11,8 +11,8 @@ SECTIONS = ("task", "model", "seed", "window", "encoder", "head", "training", "t
 DISPLAY = frozenset({"enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "default_root_dir"})
 
 
-def identity(config: Mapping[str, Any], data_digest: str, code: str) -> str:
-    """Return the sha256 (hex) that names a run: same identity, same weights on the same machine.
+def asked_of(config: Mapping[str, Any], data_digest: str, code: str) -> dict[str, Any]:
+    """Return all that a run's weights follow from on a given machine: the configuration, the data, the code.
 
     Args:
         config: the configuration as asked, before ``auto`` becomes a device or a precision.
@@ -21,8 +21,12 @@ def identity(config: Mapping[str, Any], data_digest: str, code: str) -> str:
     """
     asked = {section: config[section] for section in SECTIONS}
     asked["trainer"] = {key: value for key, value in asked["trainer"].items() if key not in DISPLAY}
-    content = {"config": asked, "data": data_digest, "code": code}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {"config": asked, "data": data_digest, "code": code}
+
+
+def identity_of(asked: Mapping[str, Any]) -> str:
+    """Return the sha256 (hex) that names the run that ``asked_of`` describes: same identity, same weights on one machine."""
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

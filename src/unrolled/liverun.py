@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from unrolled.lifesign import LifeSign
 from unrolled.trackingstore import Store, attempt, public_uri
 
 METRICS_PER_CALL = 1000  # MLflow's limit
@@ -14,11 +15,12 @@ SLOW_SECONDS = 6.0  # a server that has taken this much, and over 3 % of the tra
 
 
 class OpenedRun(NamedTuple):
-    """A run in a store that answered: its id, and the steps at which it has each metric."""
+    """A run in a store that answered: its id, the steps at which it has each metric, and the sign that it is alive."""
 
     store: Store
     run_id: str
     known: dict[str, set[int]]
+    sign: LifeSign
 
 
 class LiveRun:
@@ -51,9 +53,14 @@ class LiveRun:
         """Log what waits and end the run with MLflow's ``status``: FINISHED, FAILED or KILLED."""
         if self._opened is None:
             return
-        store, run_id, _ = self._opened
+        store, run_id, _, sign = self._opened
         self._send(self._opened)
-        attempt(self._root, lambda: store.client.set_terminated(run_id, status))  # silent if sending has just failed
+
+        def end() -> bool:
+            store.client.set_terminated(run_id, status)
+            return True
+
+        sign.end(told=bool(attempt(self._root, end)))  # silent if sending has just failed
         self._opened = None
 
     def _send(self, opened: OpenedRun) -> None:
@@ -61,8 +68,10 @@ class LiveRun:
         if self._slow or not waiting:
             return
         if attempt(self._root, lambda: log_metrics(opened.store.client, opened.run_id, waiting)) is None:
+            opened.sign.end(told=False)
             self._opened = None
             return
+        opened.sign.renew()
         self._sent = time.monotonic()
         self._spent += self._sent - began
         if self._spent > max(SLOW_SECONDS, 0.03 * (self._sent - self._began)):

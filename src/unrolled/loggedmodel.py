@@ -1,5 +1,6 @@
 """Store a trained model in MLflow so that ``mlflow.pyfunc.load_model`` serves it, without a pickle."""
 
+import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from unrolled.card import card
 from unrolled.runrecord import TrainedRun
+from unrolled.trackingstore import choose_defaults
 
 # What the environment that loads it needs; said here, because MLflow would load the model in a new process to find out.
 REQUIREMENTS = ("torch", "numpy", "pandas", "safetensors", "PyYAML")
@@ -21,10 +23,6 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
 
     Nothing but ``client`` is used: MLflow's fluent functions would change its tracking address for the whole process.
     """
-    with warnings.catch_warnings():
-        # MLflow 3.17 complains of its own type hints while it is imported.
-        warnings.filterwarnings("ignore", ".*type hint", UserWarning)
-        from mlflow.pyfunc import save_model
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
@@ -37,18 +35,42 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
         source_run_id=run_id,
         tags={"unrolled.identity": run.record.identity, "unrolled.data_source": run.record.windows["source"]},
     )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / NAME
+        about = Model(
+            artifact_path=logged.artifact_location, run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id
+        )
+        _save(run, folder, about)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+
+
+def load_served(run: TrainedRun) -> Any:
+    """Return the model of ``run`` as mlflow.pyfunc.load_model would, by this checkout's code whatever its folder brings."""
+    choose_defaults()
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    with tempfile.TemporaryDirectory() as scratch:
+        _save(run, Path(scratch) / NAME)
+        from mlflow.pyfunc import load_model
+
+        return load_model(str(Path(scratch) / NAME))
+
+
+def _save(run: TrainedRun, folder: Path, mlflow_model: Any = None) -> None:
+    """Write ``run`` to ``folder`` in MLflow's form: the model folder, its card, our code, signature and an input example."""
+    with warnings.catch_warnings():
+        # MLflow 3.17 complains of its own type hints while it is imported.
+        warnings.filterwarnings("ignore", ".*type hint", UserWarning)
+        from mlflow.pyfunc import save_model
+
     levels = run.record.config["head"].get("quantiles")
     with tempfile.TemporaryDirectory() as scratch:
-        folder, about = Path(scratch) / NAME, Path(scratch) / "card.md"
+        about = Path(scratch) / "card.md"
         about.write_text(card(run.record), encoding="utf-8")
         save_model(
             folder,
-            mlflow_model=Model(
-                artifact_path=logged.artifact_location,
-                run_id=run_id,
-                model_uuid=logged.model_id,
-                model_id=logged.model_id,
-            ),
+            mlflow_model=mlflow_model,
             python_model=str(PACKAGE / "serving.py"),
             artifacts={"model": str(run.folder), "card": str(about)},
             code_paths=[str(PACKAGE)],
@@ -61,9 +83,6 @@ def log_model(client: Any, run_id: str, experiment_id: str, run: TrainedRun) -> 
                 **({"quantiles": levels} if levels else {}),
             },
         )
-        client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
 
 def describe_model(client: Any, run_id: str, experiment_id: str, text: str) -> None:

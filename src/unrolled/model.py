@@ -15,6 +15,7 @@ from unrolled import transform
 from unrolled.batch import Batch
 from unrolled.errors import UserError
 from unrolled.heads import ClassifyHead, ForecastHead, Head, LanguageHead, Pool, Prediction, QuantileHead
+from unrolled.inert import check_inert
 from unrolled.yamlfile import read_yaml
 
 SHARED_LAYERS = ("recurrent", "convolution")
@@ -171,6 +172,8 @@ def _check_size(key: str, value: Any) -> None:
         raise UserError(f"encoder.{key}={value!r}: expected a number, at least 0 and below 1")
     if type(value) is int and value < 1 and not key.endswith(("dropout", "bias")):
         raise UserError(f"encoder.{key}={value}: expected a whole number, at least 1")
+    if key == "num_layers" and type(value) is int and value > 1000:
+        raise UserError(f"encoder.num_layers={value}: expected at most 1000")
     if key in ("hidden_size", "num_layers", "kernel_size", "filters") and type(value) is not int:
         raise UserError(f"encoder.{key}={value!r}: expected a whole number, at least 1")
     if key in ("bidirectional", "orthogonal") and type(value) is not bool:
@@ -237,22 +240,33 @@ def save(model: SequenceModel, folder: Path) -> None:
     )
 
 
+# What comes of files that are cut off, swapped or made up: no such key, a list where a name belongs, a size beyond 64 bits.
+_DAMAGES = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+
+
 def load(folder: Path) -> SequenceModel:
     """Return the trained model of a model folder, ready to predict. Nothing in the folder is executed.
 
     Raises:
-        UserError: the folder's files do not belong together or one is missing.
+        UserError: the folder's files do not belong together, one is missing, or the configuration holds more than values.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         config = read_yaml(folder / "config.yaml")
+        check_inert(config)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["windows"]
+        weights = load_file(folder / "weights.safetensors")
+        with torch.device("meta"):  # sizes only: a made-up one must not take the memory that it asks for
+            sizes = {name: tensor.shape for name, tensor in build(config, meta).state_dict().items()}
+        if sizes != {name: tensor.shape for name, tensor in weights.items()}:
+            raise ValueError("weights.safetensors has other sizes than config.yaml and meta.json say")
         model = build(config, meta)
-        model.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder} is no whole model folder ({type(error).__name__}: {error}); train it again"
-        ) from error
+        model.load_state_dict(weights)
+    except UserError as error:
+        raise UserError(f"{folder}/config.yaml: {error}") from error
+    except (*_DAMAGES, SafetensorError) as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{folder} is no whole model folder ({told}); train it again") from error
     return model.eval()

@@ -1,8 +1,8 @@
-"""Write a stage's folder or file whole or not at all."""
+"""Write a stage's folder or file whole or not at all, whatever kills the stage meanwhile."""
 
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,25 +10,39 @@ from pathlib import Path
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``folder`` that takes its place when the block ends well.
+    """Yield an empty folder beside ``folder`` that takes its place, synced to the disk, when the block ends well.
 
-    On an error nothing of it stays, and what stood at ``folder`` stands there still.
+    On an error nothing of it stays, and what stood at ``folder`` stands there still. After a kill or a power cut the next
+    to write there puts back what stood there and removes the rest.
 
     Raises:
         OSError: the place cannot be written to.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
-    partial.mkdir()
-    try:
+    with scratch_folder(folder) as partial:
         yield partial
+        _sync(partial)
         earlier = folder.parent / f".{folder.name}.{os.getpid()}.earlier"
         if folder.exists():
             folder.rename(earlier)
         partial.rename(folder)
-        shutil.rmtree(earlier, ignore_errors=True)
+        _sync(folder.parent, deep=False)
+
+
+@contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``place`` that is gone after the block; what a killed process left goes first.
+
+    Raises:
+        OSError: the place cannot be written to.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(place)
+    partial = _partial(place)
+    partial.mkdir()
+    try:
+        yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _clear_leftovers(place)
 
 
 def check_writable(folder: Path) -> None:
@@ -37,18 +51,59 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: it is read-only or the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        file.write(bytes(4096))
-        file.flush()
+    write_whole(folder / "writable", "." * 4096)
+    (folder / "writable").unlink()
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` by way of a temporary file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name}.{os.getpid()}.partial"
+    _clear_leftovers(path)
+    partial = _partial(path)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial(place: Path) -> Path:
+    return place.parent / f".{place.name}.{os.getpid()}.partial"
+
+
+def _clear_leftovers(place: Path) -> None:
+    """Put back or remove what we, and processes that are gone, left beside ``place``; what another one writes stays."""
+    name = re.compile(rf"\.{re.escape(place.name)}\.(\d+)\.(partial|earlier)")
+    for path in sorted(place.parent.iterdir()):
+        found = name.fullmatch(path.name)
+        if not found or _alive(int(found[1])):
+            continue
+        if found[2] == "earlier" and not place.exists():
+            path.rename(place)  # stopped between the two renames of ``whole_folder``
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    """Tell whether another process with this id is there; a leftover with our own id is of one before us."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def _sync(folder: Path, deep: bool = True) -> None:
+    """Have the disk take ``folder``, and everything in it if ``deep``, before anything that relies on it goes on."""
+    for path in [*(folder.rglob("*") if deep else ()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

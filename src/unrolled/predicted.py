@@ -38,7 +38,7 @@ def read_cells(folder: Path, windows: WindowSet) -> Iterator[Predicted]:
     Raises:
         UserError: predictions were made on other data than ``windows``.
     """
-    for path in sorted(folder.glob("*-*")):
+    for path in sorted(folder.glob("[!.]*-*")):
         if (path / "meta.json").is_file():
             about = read_json(path / "meta.json", dict)
             _check(about, windows, f"{path.name} was predicted", f"evaluate@{windows.meta['task']}-{path.name}")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UserError
+from unrolled.inert import check_inert
 from unrolled.jsonfile import read_json
 from unrolled.sidecar import read_sidecar
+from unrolled.trained import read_about
 from unrolled.yamlfile import read_yaml
 
 MODEL_FILES = ("weights.safetensors", "config.yaml", "history.csv", "meta.json")
@@ -109,13 +111,17 @@ def read_trained(root: Path, folder: Path) -> TrainedRun:
     if missing:
         raise UserError(f"{place} is not a trained model: it has no {', '.join(missing)}; train it again")
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta = read_about(folder)
         config = read_yaml(folder / "config.yaml")
         history = _read_history(folder / "history.csv")
         named = {key: meta[key] for key in ("task", "model", "seed")}
         record = RunRecord(meta["identity"], config | named, meta["windows"], read_sidecar(root, meta["identity"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{place} is damaged ({type(error).__name__}: {error}); train it again") from error
+    try:
+        check_inert(config)
+    except UserError as error:
+        raise UserError(f"{place}/config.yaml: {error}") from error
     predictions, scores = _evaluated(root, folder, record)
     judged = judged_cell(root, record) if predictions and _in_grid(root, folder) else None
     return TrainedRun(record, folder, place, meta, history, predictions, scores, judged)

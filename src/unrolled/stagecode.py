@@ -62,10 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unrolled.checkout import project_root
     from unrolled.console import one_line_errors
     from unrolled.outputs import whole_folder
+    from unrolled.privatecache import keep_private
 
     with one_line_errors():
         parse_arguments(sys.argv[1:] if arguments is None else arguments, {})
         root = project_root()
+        keep_private(root)
         lines = code_lines(root)
         with whole_folder(root / "data" / "code") as folder:
             for name, line in lines.items():

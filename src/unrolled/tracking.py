@@ -9,18 +9,19 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from unrolled.card import card
 from unrolled.errors import UserError
 from unrolled.learningcurve import draw_learning_curve
+from unrolled.lifesign import IDENTITY, LifeSign, close_abandoned
 from unrolled.liverun import LiveRun, OpenedRun, batches, known_steps, log_metrics
 from unrolled.loggedmodel import describe_model, log_model
 from unrolled.runrecord import RunRecord, TrainedRun, read_trained, trained_folders
 from unrolled.trackingstore import Store, attempt, connect, describe, failures, public_uri, tracking_uri
 
-IDENTITY = "unrolled.identity"
 MIRRORED = "unrolled.mirrored"  # JSON: a digest of each part that the run has in full
 JUDGED = (
     "skill",
@@ -44,11 +45,16 @@ def open_run(root: Path, record: RunRecord) -> LiveRun:
 
     def open_it() -> OpenedRun:
         store = connect(root)
-        run = _find_or_create(store, record)
-        run_id = str(run.info.run_id)
-        store.client.update_run(run_id, status="RUNNING")
-        _log_description(store.client, run, record)
-        return OpenedRun(store, run_id, known_steps(store.client, run_id, run.data.metrics))
+        close_abandoned(store)
+        with ExitStack() as unless_opened:
+            sign = unless_opened.enter_context(LifeSign(store, record.task, record.identity))
+            run = _find_or_create(store, record)
+            run_id = str(run.info.run_id)
+            store.client.update_run(run_id, status="RUNNING")
+            _log_description(store.client, run, record)
+            known = known_steps(store.client, run_id, run.data.metrics)
+            unless_opened.pop_all()  # it is alive until it is closed
+            return OpenedRun(store, run_id, known, sign)
 
     return LiveRun(root, attempt(root, open_it))
 
@@ -66,7 +72,7 @@ def mirror(root: Path, folder: Path) -> None:
 
 
 def track(root: Path) -> None:
-    """Complete the runs of all model folders of the checkout and print one line for each.
+    """Complete the runs of all model folders of the checkout and print one line for each; close those that were cut off.
 
     Raises:
         UserError: the store does not work, or a model folder is damaged (the others are completed first).
@@ -74,7 +80,6 @@ def track(root: Path) -> None:
     folders, damaged = list(trained_folders(root)), 0
     if not folders:
         print("nothing to mirror: no trained model under data/models or outputs")
-        return
     try:
         store = connect(root)
         for folder in folders:
@@ -85,6 +90,7 @@ def track(root: Path) -> None:
                 print(f"not mirrored: {error}", flush=True)
                 continue
             print(f"{run.place}: {'mirrored' if _complete(store, run) else 'already complete'}", flush=True)
+        close_abandoned(store)
     except failures() as error:
         where = public_uri(tracking_uri(root))
         raise UserError(
@@ -97,7 +103,7 @@ def track(root: Path) -> None:
 def _complete(store: Store, run: TrainedRun) -> bool:
     """Log what the run lacks; return whether there was anything."""
     # Two processes at it would remove each other's half-written model.
-    with store.run_lock(run.record.identity):
+    with store.run_lock(run.record.identity), LifeSign(store, run.record.task, run.record.identity):
         return _complete_alone(store, run)
 
 

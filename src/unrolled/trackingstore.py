@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from unrolled.addresses import public
 from unrolled.sidecar import main_checkout
 
 Result = TypeVar("Result")
@@ -78,10 +78,15 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(root) / 'mlflow.db'}"
 
 
-def connect(root: Path) -> Store:
-    """Open the store; the first process to come creates the database, the others wait for it."""
+def choose_defaults() -> None:
+    """Set ``DEFAULTS``; MLflow reads some of them when it is imported."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def connect(root: Path) -> Store:
+    """Open the store; the first process to come creates the database, the others wait for it."""
+    choose_defaults()
     uri, checkout = tracking_uri(root), main_checkout(root)
     with _lock(checkout / "mlflow.db.lock"), warnings.catch_warnings():
         # MLflow 3.17 on SQLAlchemy 2.1; nothing that a user could do about it.
@@ -133,7 +138,7 @@ def failures() -> tuple[type[Exception], ...]:
 def describe(error: Exception) -> str:
     """Return the first line of an error without any password that an address in it has."""
     lines = str(error).strip().splitlines()
-    text = re.sub(r"//[^/\s]*@", "//", lines[0] if lines else "")
+    text = public(lines[0] if lines else "")
     asked, failed, why = text.partition(" failed with exception ")
     if failed:  # urllib3's own words for a server that is not there fill half a screen
         return f"{asked} got no answer ({'it took too long' if 'timed out' in why else 'no connection'})"

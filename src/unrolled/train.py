@@ -1,8 +1,8 @@
 """Stage train: windows in; weights, resolved configuration, learning curve and meta data out."""
 
 import csv
+import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,18 +13,19 @@ from unrolled.config import Config
 from unrolled.errors import UserError
 
 if TYPE_CHECKING:
+    from unrolled.model import SequenceModel
     from unrolled.training import Learned
 
 SAVED_SECTIONS = ("task", "model", "seed", "split", "window", "encoder", "head", "training", "trainer")
 
 
 def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
-    """Train one cell and write its model folder, whole or not at all.
+    """Train one cell and write its model folder, whole or not at all; go on where an earlier attempt at the same was stopped.
 
     Args:
         config: composed by ``compose_config``.
         windows_folder: what the window stage wrote.
-        out: the model folder to write: weights.safetensors, config.yaml, history.csv, meta.json.
+        out: the model folder to write: weights.safetensors, config.yaml, history.csv, steps.csv, facts.json, meta.json.
         root: the checkout.
 
     Returns:
@@ -33,6 +34,7 @@ def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
     Raises:
         UserError: the configuration asks for something that the data, the code or the machine lacks, or training
             diverged. What stood at ``out`` before stands there still.
+        SystemExit: it was told to stop (Ctrl-C, SIGTERM); the same call goes on where it stood.
     """
     from unrolled.windowset import check_digest, open_windows
 
@@ -42,46 +44,50 @@ def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
 
     from unrolled import model as models
     from unrolled import training
+    from unrolled.identity import asked_of, identity_of
     from unrolled.outputs import check_writable, whole_folder
+    from unrolled.resume import resume_folder
     from unrolled.runrecord import RunRecord
     from unrolled.sidecar import collect_facts, write_sidecar
 
     threads = config["trainer"]["threads"]
     training.prepare_machine(threads, config["seed"])
     model = models.build(config, windows.meta)
-    identity = identity_of(config, windows.meta["digest"])
-    resume = root / "data" / "resume" / identity
-    trainer, learner, data = training.assemble(config, windows, model, resume)
+    asked = asked_of(config, windows.meta["digest"], code_of(config))
+    identity = identity_of(asked)
+    folders = root / "data" / "resume"
+    trainer, learner, data = training.assemble(config, windows, model, folders / identity)
     check_writable(out.parent)
-    check_writable(resume.parent)
+    check_writable(folders)
 
     from unrolled.tracking import mirror, open_run
 
-    facts = {"device": str(trainer.strategy.root_device), "precision": str(trainer.precision), "threads": threads}
-    record = RunRecord(identity, config, windows.meta, collect_facts(root, datetime.now(UTC), 0.0, **facts))
-    with open_run(root, record) as live:
-        learner.on_epoch = lambda row: live.log_epoch(row["epoch"], _measured(row))
-        learned = training.fit(trainer, learner, data, resume)
-    if trainer.is_global_zero:
-        with whole_folder(out) as folder:
-            models.save(model, folder)
-            _write_records(folder, config, windows.meta, identity, learned, models.count_parameters(model))
-        write_sidecar(root, identity, collect_facts(root, learned.started, learned.seconds, **facts))
-        mirror(root, out)
-        shutil.rmtree(resume, ignore_errors=True)
+    facts = training.machine_facts(trainer)
+    shown = {key: facts[key] for key in ("device", "precision", "threads")}
+    record = RunRecord(identity, config, windows.meta, collect_facts(root, datetime.now(UTC), 0.0, **shown))
+    with resume_folder(folders, identity, asked, str(out)) as resume:
+        with open_run(root, record) as live:
+            learner.on_epoch = lambda row: live.log_epoch(row["epoch"], _measured(row))
+            learned = training.fit(trainer, learner, data, resume)
+        if trainer.is_global_zero:
+            with whole_folder(out) as folder:
+                facts |= {"code": asked["code"], "lock": lock_digest(root)}
+                write_model_folder(folder, config, windows.meta, identity, model, learned, facts)
+            write_sidecar(root, identity, collect_facts(root, learned.started, learned.seconds, **shown))
+            mirror(root, out)
     return learned.best["validation_loss"]
 
 
-def identity_of(config: Config, data_digest: str) -> str:
-    """Return the identity of the run that ``config`` asks for, under the code that is imported now."""
+def code_of(config: Config) -> str:
+    """Return the digest of the code that trains the model that ``config`` asks for, as it is imported now."""
     import unrolled
-    from unrolled.identity import code_digest, identity
+    from unrolled.identity import code_digest
     from unrolled.imports import MIRROR_MODULES, import_closure
 
     src = Path(unrolled.__file__).parents[1]
     modules = ("unrolled.train", f"unrolled.encoders.{config['encoder']['name']}")
     files = set().union(*(import_closure(module, src, without=MIRROR_MODULES) for module in modules))
-    return identity(config, data_digest, code_digest(files, src))
+    return code_digest(files, src)
 
 
 def _measured(row: Any) -> dict[str, float]:
@@ -99,17 +105,45 @@ def _check_asked(config: Config, meta: dict[str, Any]) -> None:
                 )
 
 
-def _write_records(
-    folder: Path, config: Config, meta: dict[str, Any], identity: str, learned: "Learned", parameters: int
+def lock_digest(root: Path) -> str | None:
+    """Return the sha256 (hex) of the lock file of a checkout, None if it has none."""
+    lock = root / "requirements.lock"
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
+
+
+def write_model_folder(
+    folder: Path,
+    config: Config,
+    meta: dict[str, Any],
+    identity: str,
+    model: "SequenceModel",
+    learned: "Learned",
+    facts: dict[str, Any],
 ) -> None:
+    """Write all files of a model folder; the same run on the same machine gives the same bytes.
+
+    Args:
+        folder: an empty folder.
+        config: the whole configuration.
+        meta: the windows'.
+        identity: the run's.
+        model: with the weights to keep.
+        learned: what ``fit`` returned.
+        facts: of the machine, the code and the packages: what can make the same run end at other bits elsewhere.
+    """
     import yaml
 
+    from unrolled.model import count_parameters, save
+
+    save(model, folder)
     saved = {section: config[section] for section in SAVED_SECTIONS}
     (folder / "config.yaml").write_text(yaml.safe_dump(saved, sort_keys=False), encoding="utf-8")
     with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(learned.best), lineterminator="\n")
         writer.writeheader()
         writer.writerows(learned.history)
+    write_steps(folder / "steps.csv", learned.curve)
+    _write_json(folder / "facts.json", facts)
     about = {
         "identity": identity,
         "task": config["task"],
@@ -117,14 +151,29 @@ def _write_records(
         "seed": config["seed"],
         "data_digest": meta["digest"],
         "data_source": meta["source"],
-        "parameters": parameters,
+        "parameters": count_parameters(model),
         "epochs": len(learned.history),
         "steps": learned.steps,
         "best_epoch": learned.best["epoch"],
         "best_validation_loss": learned.best["validation_loss"],
         "windows": meta,
     }
-    (folder / "meta.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write_json(folder / "meta.json", about)
+
+
+def write_steps(path: Path, curve: Sequence[tuple[float, float]]) -> None:
+    """Write the learning curve step by step, each number with all of its digits.
+
+    Args:
+        path: the csv file.
+        curve: per optimizer step, from the first on, the training loss and the gradient's norm before clipping.
+    """
+    rows = (f"{step},{loss!r},{norm!r}\n" for step, (loss, norm) in enumerate(curve, start=1))
+    path.write_text("step,loss,gradient_norm\n" + "".join(rows), encoding="utf-8")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

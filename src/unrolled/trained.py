@@ -1,5 +1,6 @@
 """Find the trained model that a command means."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,15 @@ from unrolled.arguments import required, whole_number
 from unrolled.config import names
 from unrolled.errors import UserError
 from unrolled.jsonfile import read_json
+
+# What becomes part of a path, of a query to MLflow or of an experiment's name.
+FORMS = {
+    "task": r"\w[\w.-]*",
+    "model": r"\w[\w.-]*",
+    "seed": "[0-9]+",
+    "identity": "[0-9a-f]{64}",
+    "data_digest": "[0-9a-f]{64}",
+}
 
 
 def model_folder(root: Path, given: Mapping[str, str | None]) -> Path:
@@ -35,9 +45,12 @@ def read_about(folder: Path) -> dict[str, Any]:
     """Return a model folder's meta.json: what was trained, and under ``windows`` on which data.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, or a name in it is none.
     """
     about = read_json(folder / "meta.json", dict, "train this model again")
     if not {"task", "data_digest", "windows"} <= set(about):
         raise UserError(f"{folder}/meta.json is not what `unrolled train` writes; train this model again")
+    for key, form in FORMS.items():
+        if key in about and not re.fullmatch(form, str(about[key])):
+            raise UserError(f"{folder}/meta.json: {key}={about[key]!r} is no {key}; train this model again")
     return about

@@ -2,13 +2,14 @@
 
 import logging
 import os
-import pickle
-import shutil
+import platform
+import signal
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.accelerators import AcceleratorRegistry
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from unrolled.config import Config
 from unrolled.datamodule import WindowData
+from unrolled.epochloop import EpochLoop
 from unrolled.errors import UserError
 from unrolled.learners.supervised import EpochRow, SupervisedLearner
 from unrolled.model import SequenceModel
 from unrolled.progress import TimedProgressBar
+from unrolled.resume import CHECKPOINT, SaveAndStop, WholeCheckpoints, checkpoint_to_resume
 from unrolled.windowset import WindowSet
 
 # Trainer arguments that are ours to give: each has another home in the configuration or is an object, not a value.
@@ -45,7 +49,10 @@ OURS = {
     "overfit_batches": "use trainer.limit_train_batches",
 }
 
+# Those whose release can change what a training ends at.
+BIT_PACKAGES = ("torch", "pytorch-lightning", "numpy", "safetensors", "hydra-core", "omegaconf")
 CORES = os.cpu_count() or 1
+STOPPED = 128 + signal.SIGTERM  # exit code of a process that SIGTERM ended
 # What Lightning takes without a word, to train without end or to start a process for each of many devices.
 _TRAINER_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_epochs": (lambda value: type(value) is int and value >= 1, "a whole number, at least 1"),
@@ -69,9 +76,17 @@ _TRAINER_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass
 class Learned:
-    """What a training leaves behind beside the weights, which are in the model."""
+    """What a training leaves behind beside the weights, which are in the model.
+
+    Attributes:
+        history: a row per epoch.
+        curve: loss and gradient norm of each optimizer step.
+        resumed_at: the step from which this process went on, 0 if it began.
+    """
 
     history: list[EpochRow]
+    curve: list[tuple[float, float]]
+    resumed_at: int
     steps: int
     best: EpochRow
     started: datetime
@@ -99,6 +114,8 @@ def prepare_machine(threads: int, seed: int) -> None:
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
     # It is not empty when a killed run goes on from it.
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    # Our samplers skip what a resumed epoch has had already; Lightning only knows loaders that do so themselves.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     # Forty-two steps are an epoch of the energy task; nothing is logged through a Lightning logger.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
 
@@ -141,6 +158,7 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
         trainer = pl.Trainer(
             **(defaults | options),
             callbacks=callbacks,
+            plugins=WholeCheckpoints(),
             logger=False,
             enable_model_summary=False,
             enable_checkpointing=True,
@@ -151,6 +169,7 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
     except (MisconfigurationException, ImportError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"the Trainer refuses {options}: {' '.join(str(error).split())}") from error
     _check_precision(trainer, str(options.get("precision", "32-true")))
+    trainer.fit_loop.epoch_loop = EpochLoop(trainer, trainer.fit_loop.min_steps, trainer.fit_loop.max_steps)
     return trainer
 
 
@@ -188,23 +207,14 @@ def assemble(
         config: the whole configuration.
         windows: the data.
         model: as ``build`` made it.
-        resume: folder for the best and the last checkpoint.
+        resume: folder for the checkpoint, named by the run's identity.
         on_epoch: called with each epoch's losses.
 
     Raises:
         UserError: see ``make_trainer``.
     """
     training = config["training"]
-    parts: list[Callback] = [
-        ModelCheckpoint(
-            dirpath=resume,
-            filename="best",
-            monitor="validation_loss",
-            save_last=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-    ]
+    parts: list[Callback] = []
     if training["augmentation"] and (windows.meta["kind"] != "examples" or windows.meta["in_features"] < 2):
         raise UserError(f"training.augmentation turns images, but {config['task']} has none; set it to null")
     if config["trainer"].get("enable_progress_bar", True):
@@ -213,9 +223,12 @@ def assemble(
         parts.append(EarlyStopping("validation_loss", patience=training["early_stopping"]))
     if training["averaging"]:
         parts.append(EMAWeightAveraging(decay=training["averaging"]))
+    parts.append(SaveAndStop(resume / CHECKPOINT))
     trainer = make_trainer(config, parts)
     streams = windows.meta["kind"] == "text"
-    learner = SupervisedLearner(model, training, seed=config["seed"], streams=streams, on_epoch=on_epoch)
+    learner = SupervisedLearner(
+        model, training, seed=config["seed"], streams=streams, identity=resume.name, on_epoch=on_epoch
+    )
     every_step = config["head"]["pool"] == "every"
     data = WindowData(windows, batch_size=training["batch_size"], every_step=every_step, seed=config["seed"])
     return trainer, learner, data
@@ -226,21 +239,20 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
 
     Raises:
         UserError: training diverged.
+        SystemExit: it was told to stop, and has saved where it stood.
     """
-    last = resume / "last.ckpt"
-    if any(resume.glob("*.ckpt")) and not all(_whole(resume / name) for name in ("last.ckpt", "best.ckpt")):
-        print(
-            f"notice: the checkpoint of an earlier attempt in {resume} is damaged; training starts afresh", flush=True
-        )
-        shutil.rmtree(resume)
+    last = checkpoint_to_resume(resume, learner.identity)
     started, clock = datetime.now(UTC), time.monotonic()
-    trainer.fit(learner, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    best = torch.load(resume / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
-    learner.model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in best.items()})
+    try:
+        trainer.fit(learner, data, ckpt_path=last, weights_only=True)
+    except SIGTERMException:
+        print(f"stopped after step {trainer.global_step}; the same command goes on from there", flush=True)
+        raise SystemExit(STOPPED) from None
+    learner.model.load_state_dict(learner.best)
     return Learned(
         history=learner.history,
+        curve=learner.curve(),
+        resumed_at=learner.resumed_at,
         steps=trainer.global_step,
         best=min(learner.history, key=lambda row: row["validation_loss"]),
         started=started,
@@ -250,13 +262,35 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
     )
 
 
-def _whole(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint can be read; one that a full disk or a power cut tore off cannot."""
-    try:
-        torch.load(checkpoint, map_location="meta", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-        return False
-    return True
+def machine_facts(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return what of this machine and its packages can make the same run end at other bits: no names, times or places."""
+    cuda = trainer.strategy.root_device.type == "cuda"
+    libraries: dict[str, str] = {package: version(package) for package in BIT_PACKAGES}
+    if cuda:
+        libraries |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
+    return {
+        "device": _device_name(trainer),
+        "precision": str(trainer.precision),
+        "threads": torch.get_num_threads(),
+        "deterministic": {
+            "algorithms": torch.are_deterministic_algorithms_enabled(),
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "matmul_precision": torch.get_float32_matmul_precision(),
+            "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        },
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "libraries": libraries,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 def _device_name(trainer: pl.Trainer) -> str:

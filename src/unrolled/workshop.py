@@ -12,6 +12,7 @@ from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.dvccommand import dvc_command, dvc_environment
 from unrolled.errors import UserError
+from unrolled.privatecache import keep_private
 
 PAIRS = {"energy": "rnn", "mnist": "lstm", "shakespeare": "gru", "bitcoin": "cnn_lstm"}
 BANNER = """
@@ -31,6 +32,7 @@ def main() -> None:
 
     with one_line_errors():
         root = project_root()
+        keep_private(root)
         params = read_params(root)
         check_cells(root, {name: params["cells"][name] for name in cells_of(params)}, params["trainer"])
         print("configuration: the four pairs compose and build", flush=True)

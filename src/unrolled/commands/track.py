@@ -2,8 +2,8 @@
 
 usage: unrolled track
 
-For runs that were restored from DVC's cache, or trained while the tracking server was away. The server is
-MLFLOW_TRACKING_URI, or mlflow.db in the checkout.
+For runs that were restored from DVC's cache, or trained while the tracking server was away. A run whose process was killed before
+it could say so is marked KILLED. The server is MLFLOW_TRACKING_URI, or mlflow.db in the checkout.
 """
 
 from collections.abc import Sequence

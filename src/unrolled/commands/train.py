@@ -71,12 +71,13 @@ def _check_out(asked: object, root: Path) -> None:
 
 def train_one(config: Config, root: Path) -> float:
     """Train one run and return its validation loss, which a sweeper may minimise."""
+    from unrolled.identity import asked_of, identity_of
     from unrolled.oneoff import windows_for
-    from unrolled.train import identity_of, train
+    from unrolled.train import code_of, train
     from unrolled.windowset import open_windows
 
     windows = windows_for(config, root)
-    identity = identity_of(config, open_windows(windows).meta["digest"])
+    identity = identity_of(asked_of(config, open_windows(windows).meta["digest"], code_of(config)))
     name = f"{config['task']}-{config['model']}-{config['seed']}-{identity[:10]}"
     out = root / (config["out"] or f"outputs/{name}")
     loss = train(config, windows, out, root)

@@ -1,0 +1,63 @@
+"""DVC as our commands start it: a kill tears no dvc.lock, and it ends with the command that started it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, clean_environment
+from test_sidebyside import WRITER, _alive, _wait_for
+
+ENVIRONMENT = clean_environment() | {"PYTHONPATH": str(ROOT / "src")}
+TEAR = """
+import os
+from dvc.utils import serialize
+from unrolled import dvccommand
+dvccommand.write_yaml_whole()
+def tear(data, file):
+    file.write("stages:\\n  torn: {")
+    file.flush()
+    os.kill(os.getpid(), 9)
+serialize._yaml._dump = tear
+with serialize.modify_yaml("dvc.lock") as data:
+    data["stages"] = {}
+"""
+# Stands for `unrolled repro`, which starts DVC in a session of its own.
+PARENT = """
+import subprocess
+from unrolled.dvccommand import dvc_command
+subprocess.run(dvc_command("repro"), start_new_session=True)
+"""
+
+
+def test_a_kill_while_dvc_writes_its_lock_file_leaves_the_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    died = subprocess.run([sys.executable, "-c", TEAR], cwd=tmp_path, env=ENVIRONMENT)
+    assert died.returncode == -signal.SIGKILL
+    assert (tmp_path / "dvc.lock").read_text() == "schema: '2.0'\n"
+
+
+@pytest.mark.slow
+def test_dvc_and_its_stage_end_with_the_command_that_started_them(tmp_path: Path) -> None:
+    (tmp_path / "writer.py").write_text(
+        "import sys\nfrom unrolled.console import one_line_errors\nwith one_line_errors():\n"
+        + "\n".join(f"    {line}" for line in WRITER.strip().splitlines())
+    )
+    (tmp_path / "dvc.yaml").write_text(f"stages: {{write: {{cmd: '{sys.executable} writer.py written'}}}}\n")
+    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, check=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    pid = tmp_path / "written.pid"
+    _wait_for(lambda: pid.is_file() and bool(pid.read_text()))
+    below = [process.pid for process in psutil.Process(parent.pid).children(recursive=True)]
+    assert int(pid.read_text()) in below
+    parent.kill()
+    parent.wait()
+    try:
+        _wait_for(lambda: not any(_alive(process) for process in below))
+    finally:
+        for process in filter(_alive, below):
+            os.kill(process, signal.SIGKILL)

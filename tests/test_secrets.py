@@ -1,0 +1,138 @@
+"""What is secret in the environment stays there: no file, no run in MLflow and no line of output has it."""
+
+import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote
+
+import pytest
+import scratchcheckout
+
+from unrolled.addresses import public
+from unrolled.errors import UserError
+from unrolled.fetch import fetch_file, plan_attempts, unavailable
+from unrolled.rawfile import RawFile
+
+CANARY = "canary+in/a coal-mine"
+QUOTED = quote(CANARY, safe="")
+NOWHERE = f"http://user:{QUOTED}@127.0.0.1:9"  # nothing listens there
+SECRETS = dict.fromkeys(
+    (
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "GITHUB_TOKEN",
+        "HF_TOKEN",
+        "DVC_STUDIO_TOKEN",
+        "MLFLOW_TRACKING_PASSWORD",
+        "MLFLOW_TRACKING_TOKEN",
+        "OPENAI_API_KEY",
+    ),
+    CANARY,
+) | {"MLFLOW_TRACKING_USERNAME": "user", "HTTPS_PROXY": NOWHERE, "UNROLLED_MIRROR": NOWHERE}
+FORMS = [form.encode() for form in (CANARY, QUOTED)]
+FORMS += [base64.b64encode(f"user:{form}".encode()) for form in (CANARY, QUOTED)]  # as in a header Authorization
+PARAMS = """\
+data: stand-in
+trainer: smoke
+tasks: [energy]
+cells:
+  energy-rnn-0: {task: energy, model: rnn, seed: 0}
+"""
+
+
+def _told(content: bytes) -> list[bytes]:
+    return [form for form in FORMS if form in content]
+
+
+def _files_that_tell(root: Path) -> list[str]:
+    return [str(path) for path in sorted(root.rglob("*")) if path.is_file() and _told(path.read_bytes())]
+
+
+def test_the_search_finds_it(tmp_path: Path) -> None:
+    for number, form in enumerate((*FORMS, b"nothing")):
+        (tmp_path / str(number)).write_bytes(b"x" + form + b"x")
+    assert len(_files_that_tell(tmp_path)) == len(FORMS)
+
+
+@pytest.mark.slow
+def test_no_stage_command_or_store_keeps_a_secret(tmp_path: Path, run_module) -> None:
+    scratchcheckout.copy_parts(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    scratchcheckout.git(tmp_path, "init", "--quiet")
+    scratchcheckout.commit(tmp_path, "start")
+    scratchcheckout.git(tmp_path, "remote", "add", "origin", f"https://user:{QUOTED}@example.org/x.git")
+    elsewhere = {"MLFLOW_TRACKING_URI": NOWHERE}
+    one = ("unrolled.cli", "train", "task=energy", "model=gru", "trainer=smoke")
+    runs = [
+        (("dvc", "repro", "--verbose"), {}, 0),
+        ((*one, "out=outputs/local"), {}, 0),
+        ((*one, "seed=1", "out=outputs/remote"), elsewhere, 0),
+        (("unrolled.cli", "track"), elsewhere, 1),
+        (("unrolled.cli", "fetch", "task=shakespeare", "data=real"), {}, 1),
+        (("unrolled.cli", "config", "task=energy", "model=gru", "out=${oc.env:GITHUB_TOKEN}"), {}, 1),
+    ]
+    said = ""
+    for command, more, expected in runs:
+        done = run_module(*command, cwd=tmp_path, **SECRETS, **more)
+        assert done.returncode == expected, done.stderr
+        assert not _told((done.stdout + done.stderr).encode()), command
+        said += done.stdout + done.stderr
+    assert "not tracked in MLflow from here on" in said
+    assert "http://127.0.0.1:9" in said, "the address without its password"
+    for name in ("mlflow.db", "data/sidecars", "reports/energy/rnn/0/metrics.json", "outputs/remote/meta.json"):
+        assert (tmp_path / name).exists()
+    config = tmp_path / ".git/config"  # where this test has put it
+    assert _files_that_tell(tmp_path) == [str(config)]
+
+
+class _Locked(BaseHTTPRequestHandler):
+    """Answers 401 to everything."""
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Locked)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_mirror_is_named_without_its_password(locked: str, tmp_path: Path) -> None:
+    file = RawFile("x.csv", "0" * 64, (), "x/x.csv", 1000, 1000)
+    mirror = f"http://user:{QUOTED}@{locked}/files"
+    with pytest.raises(UserError) as refused:
+        fetch_file(file, tmp_path, mirror)
+    assert f"http://{locked}/files/x/x.csv: HTTPError: 401" in str(refused.value)
+    why = unavailable(SimpleNamespace(FILES=[file]), tmp_path, mirror)  # type: ignore[arg-type]
+    assert why is not None
+    assert f"{locked} (HTTPError: 401" in why
+    with pytest.raises(UserError, match="UNROLLED_MIRROR='ftp://example.org/x': expected") as unknown:
+        plan_attempts(file, f"ftp://user:{QUOTED}@example.org/x")
+    assert not _told(f"{refused.value} {why} {unknown.value}".encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:secret@host/x", "http://host/x"),
+        ("http://me:sec/r@et@host/x failed", "http://host/x failed"),
+        ("postgresql+psycopg2://me@host/db", "postgresql+psycopg2://host/db"),
+        ("http://host/x and me@example.org", "http://host/x and me@example.org"),
+        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
+    ],
+)
+def test_an_address_is_shown_without_user_and_password(text: str, shown: str) -> None:
+    assert public(text) == shown
