@@ -3,20 +3,12 @@
 import gzip
 import hashlib
 import os
-import ssl
-import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from loopback import PAGE, PROXIES, Served, serve, write_certificate
 
 from unrolled import fetch as fetching
 from unrolled.errors import UserError
@@ -24,49 +16,28 @@ from unrolled.fetch import fetch, fetch_file, plan_attempts, sha256_of, unavaila
 from unrolled.rawfile import RawFile
 
 CONTENT = b"Date,Consumption\n" + b"2006-01-01,1069.184\n" * 500
-PAGE = b"<!DOCTYPE html><html><body>rate limit exceeded</body></html>"
-Served = dict[str, tuple[int, bytes]]
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
-
-
-class _Handler(BaseHTTPRequestHandler):
-    served: Served
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        status, body = self.served.get(self.path, (404, PAGE))
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", body.decode())
-            self.send_header("Content-Length", "0")
-            body = b""
-        elif not self.path.startswith("/endless"):
-            # A connection that breaks off promised more than it sends.
-            self.send_header("Content-Length", str(len(body) + (100 if "truncated" in self.path else 0)))
-        if self.path == "/squeezed":
-            self.send_header("Content-Encoding", "gzip")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Served, list[str]]]:
     """An address, what it serves by path, and what it was asked for."""
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(fetching, "SECONDS", 5)
-    handler = type("Handler", (_Handler,), {"served": {}, "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", handler.served, handler.asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    served: Served = {}
+    asked: list[str] = []
+    with serve(served, asked) as address:
+        yield address, served, asked
+
+
+@pytest.fixture
+def secure_host(host, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an https server, whose certificate is trusted here, that serves what ``host`` serves."""
+    pem = write_certificate(tmp_path_factory.mktemp("tls"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+    with serve(host[1], host[2], pem) as address:
+        yield address
 
 
 def _file(*addresses: str, packed: bool = False, content: bytes = CONTENT) -> RawFile:
@@ -249,34 +220,6 @@ def test_a_mirror_address_comes_before_the_publishers(host, tmp_path: Path) -> N
 def test_a_mirror_that_is_no_place_is_refused(mirror: str) -> None:
     with pytest.raises(UserError, match="expected an absolute folder that exists, or an http"):
         plan_attempts(_file(), mirror)
-
-
-@pytest.fixture
-def secure_host(host, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an https server, whose certificate is trusted here, that serves what ``host`` serves."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(hours=1), now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    pem.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    handler = type("Handler", (_Handler,), {"served": host[1], "asked": host[2]})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"https://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
 
 
 def test_a_redirect_that_drops_the_encryption_is_not_followed(host, secure_host: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def read_column(path: Path, column: str) -> NDArray[np.float64]:
     Raises:
         UserError: names the file, the first offending line, what stands there and what was expected.
     """
-    return np.array(array("d", (number(path, line, column, text) for line, (text,) in csv_rows(path, [column]))))
+    return np.frombuffer(array("d", (number(path, line, column, text) for line, (text,) in csv_rows(path, [column]))))
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

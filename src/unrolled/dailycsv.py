@@ -37,7 +37,7 @@ def read_daily_csv(path: Path, *, date_column: str, value_column: str, unit: str
             )
         values.append(value)
     assert day is not None  # a csv without rows was refused
-    return Series(np.array(values)[:, None], (value_column,), day - (len(values) - 1) * DAY, unit)
+    return Series(np.frombuffer(values)[:, None], (value_column,), day - (len(values) - 1) * DAY, unit)
 
 
 def _next_day(path: Path, line: int, column: str, text: str, before: date | None) -> date:

@@ -13,6 +13,7 @@ from typing import Any
 import unrolled
 from unrolled.jsonfile import read_json
 from unrolled.outputs import write_whole
+from unrolled.peakmemory import peak_bytes
 
 PACKAGES = ("torch", "pytorch-lightning", "mlflow", "numpy")
 # What decides a run. Not dvc.lock and reports/, which the pipeline itself rewrites while it runs.
@@ -58,6 +59,7 @@ def collect_facts(
         "device": device,
         "precision": precision,
         "threads": threads,
+        "peak_bytes": peak_bytes(),
     }
 
 
