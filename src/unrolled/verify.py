@@ -88,7 +88,7 @@ def verify(root: Path, cell: str, overrides: Sequence[str] = (), steps: int | No
     check_digest(windows, folder)
     check_same_inputs(kept.receipt, asked, windows.meta, train.code_of(asked))
     with tempfile.TemporaryDirectory(prefix="unrolled-verify-") as scratch:
-        again, scores = _retrain(config, windows, Path(scratch), root, steps)
+        again, scores = retrain(config, windows, Path(scratch), root, steps)
         if not scores:
             return beginning_verdict(kept, again, again.receipt["curve"]["steps"])
         kept_scores = read_json(root / "reports" / Path(*cell.split("-")) / "metrics.json", dict)
@@ -155,8 +155,8 @@ class _StopAfter(Callback):
             raise _EnoughError
 
 
-def _retrain(
-    config: Config, windows: WindowSet, scratch: Path, root: Path, steps: int | None
+def retrain(
+    config: Config, windows: WindowSet, scratch: Path, root: Path, steps: int | None = None
 ) -> tuple[Side, dict[str, Any]]:
     """Train into ``scratch`` with the stage's own functions; return the run and its scores.
 
