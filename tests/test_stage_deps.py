@@ -150,6 +150,8 @@ LAYERS = [
         "identity",
         "arguments",
         "predictiontable",
+        "receipt",
+        "receiptdiff",
         "stageguard",
     },
     {"baselines.examples", "baselines.series", "baselines.text", "scores", "predicted", "intervals", "calibration"},
@@ -173,6 +175,7 @@ LAYERS = [
         "workshop",
         "leakguard",
         "verifydata",
+        "verify",
         "backtest",
     },
 ]

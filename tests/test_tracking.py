@@ -172,7 +172,7 @@ def test_mirror_logs_everything_that_the_files_say(root: Path, folder: Path) -> 
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("ramp (stand-in)", digest[:36])
     assert json.loads(data.dataset.profile)["digest"] == digest
-    assert _artifacts(root) >= {"config.yaml", "figures", "predictions"}
+    assert _artifacts(root) >= {"config.yaml", "figures", "predictions", "receipt.json"}
     assert _artifacts(root, "figures") == {"figures/learning_curve.svg"}
     assert "predictions/test.parquet" in _artifacts(root, "predictions")
     assert len(run.outputs.model_outputs) == 1
@@ -302,7 +302,7 @@ def test_predictions_of_another_training_are_not_this_runs(root: Path, folder: P
     write_evaluation(root, folder, mae=2.0, identity="f" * 64)
     mirror(root, folder)
     assert "test/mae" not in _run(root).data.metrics
-    assert "predictions" not in _artifacts(root)
+    assert not {"predictions", "receipt.json"} & _artifacts(root)
 
 
 def test_another_identity_is_another_run(root: Path, folder: Path) -> None:

@@ -214,8 +214,12 @@ def test_the_command_prints_each_finding_and_ends_with_exit_code_1(
     found.clear()
     verify.main(["data"])
     assert "all as dvc.lock says, here and in DVC's cache" in capsys.readouterr().out
-    for wrong in ([], ["date"], ["data", "x=1"]):
-        with pytest.raises(SystemExit, match="expected: unrolled verify data"):
+    for wrong, told in (
+        ([], "expected: unrolled verify energy-gru-0, or: unrolled verify data"),
+        (["date"], "'date' is neither a cell, such as energy-gru-0"),
+        (["data", "x=1"], "unknown key 'x'"),
+    ):
+        with pytest.raises(SystemExit, match=told):
             verify.main(wrong)
 
 

@@ -8,6 +8,8 @@ import torch
 import yaml
 
 from unrolled.model import build, count_parameters, save
+from unrolled.receipt import receipt_of
+from unrolled.train import write_steps
 from unrolled.windowset import WindowSet
 
 IDENTITY = "0123456789abcdef" * 4
@@ -16,6 +18,20 @@ HISTORY = [
     {"epoch": 1, "step": 10, "train_loss": 0.5, "validation_loss": 0.6, "learning_rate": 0.002},
     {"epoch": 2, "step": 15, "train_loss": 0.4, "validation_loss": 0.7, "learning_rate": 0.001},
 ]
+STEPS = [(1.0 - 0.03125 * step, 0.5 + 0.0625 * step) for step in range(1, 16)]  # loss and gradient norm
+FACTS: dict[str, Any] = {
+    "code": "c0de" * 16,
+    "lock": "10cc" * 16,
+    "device": "cpu",
+    "precision": "32-true",
+    "threads": 1,
+    "deterministic": {"algorithms": True},
+    "python": "3.11.7",
+    "platform": "Linux x86_64",
+    "processor": "a processor",
+    "instructions": "AVX2",
+    "libraries": {"torch": "2.13.0"},
+}
 HEADS = {
     "series": {"name": "forecast", "pool": "last", "loss": "l1", "skip": 0, "quantiles": None},
     "examples": {"name": "classify", "pool": "last", "loss": "cross_entropy", "skip": 0, "quantiles": None},
@@ -66,6 +82,8 @@ def write_trained(
         "windows": windows.meta,
     }
     (folder / "meta.json").write_text(json.dumps(about))
+    (folder / "facts.json").write_text(json.dumps(FACTS))
+    write_steps(folder / "steps.csv", STEPS)
     return folder
 
 
@@ -79,3 +97,4 @@ def write_evaluation(root: Path, folder: Path, mae: float, identity: str = IDENT
     (predictions / "test.parquet").write_bytes(f"stands for a table with error {mae}".encode())
     metrics = {"mae": mae, "validation_mae": 2 * mae, "n_test": 10, "parameters": 89, "data_source": "stand-in"}
     (reports / "metrics.json").write_text(json.dumps(metrics))
+    (reports / "receipt.json").write_text(json.dumps(receipt_of(folder) | {"identity": identity}))

@@ -68,6 +68,7 @@ class TrainedRun:
         predictions: folder of the predictions that this very model made, or None.
         scores: flat metrics of those predictions.
         judged: what the judge said of those predictions, or None; see ``judged_cell``.
+        receipt: the file of a cell's receipt, or None.
     """
 
     record: RunRecord
@@ -78,12 +79,15 @@ class TrainedRun:
     predictions: Path | None
     scores: Mapping[str, Any]
     judged: Mapping[str, Any] | None = None
+    receipt: Path | None = None
 
     def parts(self) -> dict[str, str]:
         """Return a short digest of each part to mirror; a part that is not there yet is absent."""
         files = {"curves": [self.folder / "history.csv"], "model": [self.folder / name for name in MODEL_FILES]}
         if self.predictions:
             files["predictions"] = sorted(self.predictions.glob("*.parquet"))
+        if self.receipt:
+            files["receipt"] = [self.receipt]
         digests = {part: _digest(paths) for part, paths in files.items()}
         for part, content in (("scores", self.scores), ("facts", self.record.facts), ("judged", self.judged)):
             if content:
@@ -123,8 +127,9 @@ def read_trained(root: Path, folder: Path) -> TrainedRun:
     except UserError as error:
         raise UserError(f"{place}/config.yaml: {error}") from error
     predictions, scores = _evaluated(root, folder, record)
-    judged = judged_cell(root, record) if predictions and _in_grid(root, folder) else None
-    return TrainedRun(record, folder, place, meta, history, predictions, scores, judged)
+    evaluated = predictions is not None and _in_grid(root, folder)
+    judged, receipt = (judged_cell(root, record), _receipt(root, record)) if evaluated else (None, None)
+    return TrainedRun(record, folder, place, meta, history, predictions, scores, judged, receipt)
 
 
 def judged_cell(root: Path, record: RunRecord) -> dict[str, Any] | None:
@@ -141,6 +146,12 @@ def judged_cell(root: Path, record: RunRecord) -> dict[str, Any] | None:
     scores = [name for name in judgement["baselines"][judgement["strongest"]] if name in cell]
     kept = {key: judgement[key] for key in ("metric", "unit", "n_test")}
     return kept | {"metrics": scores, "cell": cell, "model": judgement["models"][model]}
+
+
+def _receipt(root: Path, record: RunRecord) -> Path | None:
+    """Return the file of a cell's receipt, unless it is another training's."""
+    path = root / "reports" / record.task / str(record.config["model"]) / str(record.config["seed"]) / "receipt.json"
+    return path if _json(path).get("identity") == record.identity else None
 
 
 def _in_grid(root: Path, folder: Path) -> bool:

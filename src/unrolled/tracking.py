@@ -123,6 +123,8 @@ def _complete_alone(store: Store, run: TrainedRun) -> bool:
     _log_scores(client, found, run)
     if "predictions" in lacking and run.predictions:
         client.log_artifacts(run_id, str(run.predictions), "predictions")
+    if "receipt" in lacking and run.receipt:
+        client.log_artifact(run_id, str(run.receipt))
     if "model" in lacking:
         client.log_artifact(run_id, str(run.folder / "config.yaml"))
         log_model(client, run_id, found.info.experiment_id, run)

@@ -1,14 +1,22 @@
-"""Hash anew everything that dvc.lock names, in the checkout and in DVC's cache, and say what is not as it was.
+"""Train a cell again and compare its bits with its receipt's, or hash all data anew.
 
-usage: unrolled verify data
+usage: unrolled verify energy-gru-0 [steps=64] [trainer.threads=2 ...]
+       unrolled verify data
 
-`dvc status` goes by times and sizes, which a bit that flips on a disk leaves as they are. Each file that is missing or
-damaged is named with the command that brings it back; nothing is changed here. Ends with exit code 1 if there is one.
+A cell is trained in a temporary folder; data/, reports/ and MLflow stay as they are. The last line is the verdict: bit-equal,
+equal within tolerance (another machine, thread count or precision) or differs, with exit code 1. steps=N only trains and
+compares the first N steps.
+
+`data` hashes everything that dvc.lock names, in the checkout and in DVC's cache. `dvc status` goes by times and sizes, which
+a bit that flips on a disk leaves as they are. Each file that is missing or damaged is named with the command that brings it
+back; nothing is changed here. Ends with exit code 1 if there is one.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 
+from unrolled.arguments import parse_arguments, whole_number
 from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.errors import UserError
@@ -17,12 +25,33 @@ from unrolled.errors import UserError
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     with one_line_errors():
-        if list(arguments) != ["data"]:
-            raise UserError(f"cannot verify {' '.join(arguments) or 'nothing'}; expected: unrolled verify data")
-        verify()
+        what, *more = arguments or ("",)
+        if what == "data":
+            parse_arguments(more, {})
+            verify_all_data()
+        elif not what or "=" in what:
+            raise UserError(
+                "nothing to verify was named; expected: unrolled verify energy-gru-0, or: unrolled verify data"
+            )
+        else:
+            verify_cell(what, more)
 
 
-def verify() -> None:
+def verify_cell(cell: str, arguments: Sequence[str]) -> None:
+    """Verify a cell; ends with exit code 1 if it differs."""
+    root = project_root()
+    own = parse_arguments([text for text in arguments if text.startswith("steps=")], {"steps": None})
+    steps = None if own["steps"] is None else whole_number(own, "steps", low=1)
+
+    from unrolled.verify import verify
+
+    found = verify(root, cell, [text for text in arguments if not text.startswith("steps=")], steps)
+    print("\n".join([*found.details, found.line]))
+    if found.kind == "differs":
+        sys.exit(1)
+
+
+def verify_all_data() -> None:
     """Verify the data.
 
     Raises:
