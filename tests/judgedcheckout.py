@@ -1,5 +1,6 @@
 """A checkout in miniature whose cells were trained, evaluated and judged: what the report is made from."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from judgedtasks import write_no_ensemble
-from trainedfolders import IDENTITY, config_for, write_trained
+from trainedfolders import config_for, write_trained
 
 from unrolled.ensemble import make_ensemble
 from unrolled.evaluate import predict_run
@@ -65,7 +66,7 @@ def write_task(root: Path, windows: WindowSet) -> None:
 def write_cell(root: Path, windows: WindowSet, model: str, seed: int, about: dict[str, Any], tables: Tables) -> None:
     """Write a cell's model folder, sidecar, predictions, metrics and learning curve."""
     task = windows.meta["task"]
-    identity = f"{seed}{model}{task}{IDENTITY}"[:64]
+    identity = hashlib.sha256(f"{seed}{model}{task}".encode()).hexdigest()
     folder = root / "data/models" / f"{task}-{model}-{seed}"
     if not folder.is_dir():
         write_trained(root, windows, f"data/models/{task}-{model}-{seed}")

@@ -104,7 +104,7 @@ def fates() -> Iterator[Any]:
     )
 
 
-@pytest.mark.parametrize("fate", fates())
+@pytest.mark.parametrize("fate", list(fates()))
 def test_a_training_finishes_whatever_the_server_does_and_track_completes_its_run(
     fate: Fate, request: pytest.FixtureRequest, checkout: Path, server: MlflowServer, proxy: Proxy, fault: Fault
 ) -> None:

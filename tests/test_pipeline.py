@@ -56,7 +56,7 @@ def test_every_stage_leaves_its_outputs(checkout: Path) -> None:
 
 def test_a_model_folder_holds_no_pickle(checkout: Path) -> None:
     names = {path.name for path in (checkout / "data/models/energy-gru-0").iterdir()}
-    assert names == {"weights.safetensors", "config.yaml", "history.csv", "meta.json"}
+    assert names == {"weights.safetensors", "config.yaml", "history.csv", "steps.csv", "facts.json", "meta.json"}
     assert not list((checkout / "data/resume").iterdir()), "checkpoints are removed on success"
 
 

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
 
 from unrolled.baseline import make_baselines
@@ -157,7 +158,8 @@ def test_characters_from_their_contexts(real: dict[str, WindowSet]) -> None:
 
 def test_the_committed_results_are_of_these_data(real: dict[str, WindowSet]) -> None:
     """What the repository shows was computed on the real data under the configuration that it has now."""
-    for name, windows in real.items():
+    grid = yaml.safe_load((ROOT / "params.yaml").read_text())["tasks"]  # mnist_pixels is outside
+    for name, windows in ((name, real[name]) for name in grid):
         judgement = json.loads((ROOT / "reports" / name / "judgement.json").read_text())
         assert judgement["data_source"] == "real"
         assert judgement["data_digest"] == windows.meta["digest"]

@@ -77,7 +77,7 @@ def _kept(root: Path, path: str) -> Path:
 
 def _follow(root: Path, findings: list[Finding]) -> None:
     for finding in findings:
-        subprocess.run(finding.mend, shell=True, cwd=root, check=True, env=clean_environment(), capture_output=True)
+        subprocess.run(["sh", "-c", finding.mend], cwd=root, check=True, env=clean_environment(), capture_output=True)
 
 
 FILE, FOLDER, WEIGHTS = "data/raw/mnist/deep/two", "data/raw/mnist", "data/weights"
