@@ -303,6 +303,12 @@ def test_predictions_of_another_training_are_not_this_runs(root: Path, folder: P
     mirror(root, folder)
     assert "test/mae" not in _run(root).data.metrics
     assert not {"predictions", "receipt.json"} & _artifacts(root)
+    write_evaluation(root, folder, mae=2.0)
+    receipt = root / "reports/ramp/gru/0/receipt.json"
+    receipt.write_text(receipt.read_text().replace(IDENTITY, "f" * 64))
+    mirror(root, folder)
+    assert "predictions" in _artifacts(root)
+    assert "receipt.json" not in _artifacts(root)
 
 
 def test_another_identity_is_another_run(root: Path, folder: Path) -> None:

@@ -264,7 +264,7 @@ def _committed(root: Path, revision: str, cell: str) -> dict[str, Any]:
     place = f"{revision}:./{receipt_place(cell).as_posix()}"
     command = ["git", "-C", str(root), "cat-file", "blob", place]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode or revision.startswith("-"):
+    if done.returncode:
         raise UserError(f"git has no {place}: {' '.join(done.stderr.split())}")
     try:
         receipt = json.loads(done.stdout)
