@@ -14,7 +14,16 @@ from importlib import import_module
 from measuring import Section, progress, record
 from taskdata import ROOT
 
-COMPARISONS = ("training_throughput", "rivals", "generation", "precision", "growth", "startup", "tracking_cost")
+COMPARISONS = (
+    "training_throughput",
+    "rivals",
+    "generation",
+    "precision",
+    "growth",
+    "startup",
+    "tracking_cost",
+    "long_memory",
+)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from unrolled.model import SequenceModel, build
 from unrolled.runrecord import RunRecord
 from unrolled.sidecar import collect_facts
 from unrolled.tracking import open_run
+from unrolled.training import make_trainer
 from unrolled.windowset import WindowSet
 
 SLOW_STEP = 0.020  # seconds: from there on the Python around a step may cost 5 %, below it 10 %
@@ -165,19 +166,22 @@ def _bare(
     optimizer, schedule = _optimizer(model, section, len(epochs) * len(epochs[0]))
     learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     streams, mean = windows.meta["kind"] == "text", math.nan
+    reduced = make_trainer(config, []).precision == "bf16-mixed"
     began = time.perf_counter()
     for batches in epochs:
         model.train()
         state: Any = None
         for batch in batches:
             optimizer.zero_grad()
-            loss, state = model.loss(batch, state if streams else None)
+            with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+                loss, state = model.loss(batch, state if streams else None)
             state = detached(state)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(learned, section["gradient_clip"])
             optimizer.step()
             schedule.step()
-        mean = _validation_loss(model, validation, streams)
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            mean = _validation_loss(model, validation, streams)
     return time.perf_counter() - began, mean
 
 

@@ -9,6 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, nothing kept between runs, and no clock: a machine may be busy.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
 

@@ -53,7 +53,7 @@ def test_the_command_line_wins_over_the_files() -> None:
     [
         (
             ["task=enrgy", "model=gru"],
-            "unknown task 'enrgy'; valid: bitcoin, bitcoin_prices, energy, energy_calendar, mnist, shakespeare; did you mean",
+            "unknown task 'enrgy'; valid: bitcoin, bitcoin_prices, energy, energy_calendar, mnist, mnist_pixels, shakespeare; ",
         ),
         (["task=energy", "model=gur"], "unknown model 'gur'; valid: bilstm, cnn, "),
         (["task=energy", "model=gru", "trainer=tpu9"], "unknown trainer 'tpu9'; valid: cpu, default, gpu, mps, smoke"),

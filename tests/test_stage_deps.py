@@ -134,6 +134,7 @@ LAYERS = [
         "imports",
         "windowset",
         "yamlfile",
+        "jsonfile",
         "losses",
         "breakdowns",
         "significance",
@@ -141,6 +142,7 @@ LAYERS = [
         "mixture",
     },
     {
+        "csvcolumns",
         "transform",
         "outputs",
         "augmentation",
@@ -170,6 +172,7 @@ LAYERS = [
         "report",
         "workshop",
         "leakguard",
+        "verifydata",
         "backtest",
     },
 ]

@@ -62,7 +62,7 @@ def _source() -> dict[str, Any]:
 
 def _csv(folder: Path, lines: list[str], header: str = HEADER) -> Path:
     path = folder / energy.NAME
-    path.write_text("\n".join([header, *lines]) + "\n")
+    path.write_bytes(("\n".join([header, *lines]) + "\n").encode("utf-8", "surrogatepass"))
     return path
 
 
@@ -87,7 +87,21 @@ def test_a_good_csv_is_a_series(tmp_path: Path) -> None:
         ([GOOD[0], "2006-01-02,,,,"], HEADER, "line 3: Consumption is ''"),
         (["01.01.2006,1,,,"], HEADER, "line 2: Date is '01.01.2006', but expected a day as YYYY-MM-DD"),
         (["2006-02-30,1,,,"], HEADER, "line 2: Date is '2006-02-30'"),
-        (['"2006-01-01,1'], HEADER, "is not a csv"),
+        (['"2006-01-01,1'], HEADER, "line 2: it is not a csv: unexpected end of data"),
+        ([GOOD[0], "2006-01-02,1e400,,,"], HEADER, "line 3: Consumption is '1e400', but expected a finite number"),
+        ([GOOD[0], "2006-01-02,1380"], HEADER, "line 3: it has 2 columns, but the header has 5"),
+        ([GOOD[0], "2006-01-02,1380,,,,"], HEADER, "line 3: it has 6 columns, but the header has 5"),
+        (["9999-12-31,1,,,"], HEADER, "line 2: Date is '9999-12-31', but expected a day before 9000-01-01"),
+        (GOOD, "Date,Consumption,Date,a,b", "has 2 columns 'Date'"),
+        ([GOOD[0], "2006-01-02,13\0" + "80,,,"], HEADER, "line 3: it has a NUL byte"),
+        ([GOOD[0], '2006-01-02,"' + "9" * 100_000], HEADER, "line 3: it has more than 100,000 bytes"),
+        (
+            [GOOD[0], "2006-01-02," + "9" * 1_000 + "x,,,"],
+            HEADER,
+            f"Consumption is '{'9' * 100}' and 901 characters more",
+        ),
+        (GOOD, HEADER + "," * 1_000, "has 1,005 columns, but expected at most 1,000"),
+        (GOOD, "\ud800", "is not UTF-8"),
     ],
 )
 def test_a_bad_csv_is_refused_with_its_first_bad_line(lines: list[str], header: str, told: str, tmp_path: Path) -> None:
@@ -101,6 +115,11 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(UserError, match="there is no file"):
             energy.read_file(path)
+    (tmp_path / "wide.csv").write_bytes("\n".join([HEADER, *GOOD]).encode("utf-16"))
+    with pytest.raises(UserError, match="is not a csv in UTF-8 but in UTF-16; save it as UTF-8"):
+        energy.read_file(tmp_path / "wide.csv")
+    (tmp_path / "marked.csv").write_bytes("\n".join([HEADER, *GOOD]).encode("utf-8-sig"))
+    assert len(energy.read_file(tmp_path / "marked.csv").values) == 3, "a mark of UTF-8 is no part of the first name"
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(UserError, match="is not a csv"):
         energy.read_file(tmp_path / "picture.csv")
@@ -225,6 +244,41 @@ def test_a_damaged_note_of_what_was_fetched_is_told(content: str, tmp_path: Path
 def test_an_unknown_task_names_the_known() -> None:
     with pytest.raises(
         UserError,
-        match="unknown task 'weather'; valid: bitcoin, bitcoin_prices, energy, energy_calendar, mnist, shakespeare",
+        match="unknown task 'weather'; valid: bitcoin, bitcoin_prices, energy, energy_calendar, mnist, mnist_pixels, shakespeare",
     ):
         task_module("weather")
+
+
+def test_an_idx_file_larger_than_ever_fits_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "train-labels-idx1-ubyte"
+    with path.open("wb") as file:
+        file.write(bytes([0, 0, 8, 1]) + struct.pack(">I", 2**31))
+        file.truncate(8 + 2**31)  # a sparse file: as many bytes as its header says
+    with pytest.raises(UserError, match="has 2,147,483,656 bytes, but expected at most 50,000,000"):
+        mnist.read_idx(path, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"To be\0or not", "character 5 is a NUL byte, so it is no text"),
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"a" * 4_000_001, "more than the 4,000,000 bytes expected at most"),
+        ("To be".encode("utf-16"), "byte 0 is not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / shakespeare.NAME).write_bytes(content)
+    with pytest.raises(UserError, match=told):
+        shakespeare.read(tmp_path)
+    (tmp_path / shakespeare.NAME).write_bytes(b"\xef\xbb\xbfTo be")
+    assert shakespeare.read(tmp_path).text == "To be"
+
+
+def test_a_calendar_is_told_for_the_years_whose_holidays_are_known(tmp_path: Path) -> None:
+    for first in ("1900-01-01", "2099-12-01", "8999-12-01"):
+        path = tmp_path / energy.NAME
+        path.write_text(f"Date,Consumption\n{first},1300\n")
+        with pytest.raises(UserError, match="holidays are known here from 1991 to 2099"):
+            task_module("energy_calendar").read_file(path)

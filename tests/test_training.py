@@ -48,7 +48,11 @@ class _Killed(Exception):
 
 @pytest.mark.parametrize("task", ["energy", "shakespeare"])
 @pytest.mark.parametrize("averaging", [None, 0.9])
-def test_a_killed_training_goes_on_to_the_same_bits(task: str, averaging: float | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", ["EPOCHS_SECONDS", "WITHIN_EPOCH_SECONDS"])
+def test_a_killed_training_goes_on_to_the_same_bits(
+    task: str, averaging: float | None, saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"unrolled.resume.{saved}", 0.0)
     windows = series_windows() if task == "energy" else text_windows()
     config = _config(task, averaging=averaging)
     config["encoder"] |= {"output_dropout": 0.3}
@@ -64,6 +68,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(task: str, averaging: float 
     assert _same(whole, resumed)
     assert again.history == learned.history
     assert [row["epoch"] for row in again.history] == [0, 1, 2, 3]
+    steps = learned.steps // 4
+    assert again.resumed_at == (2 * steps if saved == "EPOCHS_SECONDS" else 3 * steps - 1), "the last that was saved"
 
 
 def _stop_at(step: int, with_signal: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,10 +118,9 @@ def test_ctrl_c_and_sigterm_stop_after_the_step_and_the_next_run_goes_on_from_it
     assert len(learned.curve) == learned.steps
 
 
-@pytest.mark.parametrize("torn", ["last.ckpt", "best.ckpt"])
 @pytest.mark.parametrize("kept", [0, 500, 4000])
 def test_a_checkpoint_that_a_full_disk_tore_off_does_not_stop_the_next_attempt(
-    torn: str, kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, _ = _train(_config(), series_windows(), tmp_path / "whole")
 
@@ -125,7 +130,7 @@ def test_a_checkpoint_that_a_full_disk_tore_off_does_not_stop_the_next_attempt(
 
     with pytest.raises(_Killed):
         _train(_config(), series_windows(), tmp_path / "torn", kill)
-    path = tmp_path / "torn" / torn
+    path = tmp_path / "torn" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:kept])
     again, _ = _train(_config(), series_windows(), tmp_path / "torn")
     assert _same(whole, again)
@@ -200,6 +205,7 @@ def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path) -> None:
 
 
 def test_a_divergence_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unrolled.resume.EPOCHS_SECONDS", 0.0)
     training_step = SupervisedLearner.training_step
 
     def spoiled(learner: SupervisedLearner, batch: Batch, batch_idx: int) -> torch.Tensor:

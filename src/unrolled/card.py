@@ -1,8 +1,9 @@
 """A model's card: what it is, which data made it, how it was judged, what it may be used for."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
 from typing import Any
+
+import numpy as np
 
 from unrolled.runrecord import RunRecord
 from unrolled.shown import percent, shown
@@ -72,11 +73,8 @@ def _split(windows: Mapping[str, Any]) -> str:
     parts = [(name, *windows["splits"][name]) for name in ("train", "validation", "test")]
     if windows["kind"] != "series":
         return ", ".join(f"{name} {high - low:,}" for name, low, high in parts) + " targets"
-    start = date.fromisoformat(windows["start"])
-    return ", ".join(
-        f"{name} {start + timedelta(days=low)} to {start + timedelta(days=high - 1)} ({high - low:,} days)"
-        for name, low, high in parts
-    )
+    start = np.datetime64(windows["start"], "D")  # Python's own days end with the year 9999, long series do not
+    return ", ".join(f"{name} {start + low} to {start + (high - 1)} ({high - low:,} days)" for name, low, high in parts)
 
 
 def _judged_lines(judged: Mapping[str, Any]) -> list[str]:

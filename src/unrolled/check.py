@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UserError
+from unrolled.yamlfile import read_yaml
 
 DATA = ("real", "stand-in")
 CELL = ("task", "model", "seed")
@@ -17,12 +18,10 @@ def read_params(root: Path) -> dict[str, Any]:
     Raises:
         UserError: it is not YAML, or a key, a value or a cell is not as dvc.yaml needs it.
     """
-    import yaml
-
     path = root / "params.yaml"
     try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        params = read_yaml(path)
+    except ValueError as error:
         raise UserError(f"params.yaml is not YAML: {' '.join(str(error).split())}") from error
     for key, kind in (("data", str), ("trainer", str), ("tasks", list), ("cells", dict)):
         if not isinstance(params, dict) or not isinstance(params.get(key), kind):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unrolled.errors import UserError
+from unrolled.peakmemory import told_peak
 from unrolled.stageguard import guarded_stage, stopped_cleanly
 
 
@@ -20,7 +21,7 @@ def one_line_errors() -> Iterator[None]:
     Asked to stop, a command puts in order what it holds and ends without a traceback; see ``stageguard`` for DVC's stages.
     """
     try:
-        with stopped_cleanly(), guarded_stage():
+        with stopped_cleanly(), guarded_stage(), told_peak():
             yield
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Stage evaluate: a model folder and its windows in; predictions on validation and test, and plain metrics out."""
+"""Stage evaluate: a model folder and its windows in; predictions on validation and test, plain metrics and a receipt out."""
 
 import json
 import sys
@@ -26,8 +26,9 @@ def predict_run(
 
     from unrolled.model import load
     from unrolled.predictions import predict_split
+    from unrolled.trained import read_about
 
-    about = json.loads((model_folder / "meta.json").read_text(encoding="utf-8"))
+    about = read_about(model_folder)
     if about["data_digest"] != windows.meta["digest"]:
         raise UserError(
             f"{model_folder} was trained on data {about['data_digest'][:12]}, but the windows here are "
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from unrolled.console import one_line_errors
     from unrolled.outputs import check_writable, whole_folder, write_whole
     from unrolled.predictiontable import save_predictions
+    from unrolled.receipt import receipt_of, write_receipt
     from unrolled.scores import flat_metrics
     from unrolled.windowset import open_windows
 
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 save_samples(folder, model_folder, windows)
         write_whole(reports / "history.csv", (model_folder / "history.csv").read_text(encoding="utf-8"))
         write_whole(reports / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        write_receipt(reports / "receipt.json", receipt_of(model_folder, tables))
         print(
             f"{task}-{model}-{seed}: " + ", ".join(f"{k} {v:.5g}" for k, v in metrics.items() if isinstance(v, float))
         )

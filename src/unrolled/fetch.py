@@ -6,19 +6,18 @@ UNROLLED_MIRROR, an absolute folder or an http(s) address, is tried first. Whate
 sha256 is pinned, so that nothing downstream can tell where it came from.
 """
 
-import gzip
 import hashlib
 import json
 import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from unrolled.addresses import public
 from unrolled.errors import UserError
@@ -103,6 +102,12 @@ def _obtain(place: str, file: RawFile, target: Path) -> None:
         _Refused: it did not have the file as it must be.
     """
     if not place.startswith(("http://", "https://")):
+        here = Path(place)
+        mirror = here.parents[len(Path(file.mirror_path).parts) - 1]
+        if not here.resolve().is_relative_to(mirror.resolve()):
+            raise _Refused("it is a link that leads out of the mirror; put the file itself there")
+        if here.exists() and not here.is_file():
+            raise _Refused("it is no file")
         with ExitStack() as opened:
             try:
                 source: BinaryIO = opened.enter_context(open(place, "rb"))
@@ -120,47 +125,54 @@ def _obtain(place: str, file: RawFile, target: Path) -> None:
 
 
 def _download(address: str, target: Path, most: int) -> None:
-    import pooch
-    import requests
-
-    # Ask first: a file of the wrong size need not be downloaded, and a redirect must not drop the encryption.
-    try:
-        with requests.get(address, stream=True, timeout=SECONDS) as answer:
-            answer.raise_for_status()
-            size = answer.headers.get("content-length", "")
-            if address.startswith("https://") and not answer.url.startswith("https://"):
-                raise _Refused(f"it redirects from https to {answer.url.split(':')[0]}")
-            if size.isdecimal() and int(size) > most:
-                raise _Refused(f"it has {int(size):,} bytes, more than the {most:,} expected at most")
-        downloader = pooch.HTTPDownloader(progressbar=_progress(target.name, most), timeout=SECONDS, chunk_size=PIECE)
-        downloader(address, str(target), None)
-    except requests.RequestException as error:
-        raise _Refused(_short(error)) from error
-    except _TooLarge as error:
-        raise _Refused(f"it has more than the {most:,} bytes expected at most") from error
-
-
-class _TooLarge(Exception):
-    """A download went on beyond its cap."""
-
-
-def _progress(name: str, most: int) -> Any:
-    """Return a tqdm bar that pooch drives and that stops a download without end."""
     from tqdm import tqdm
-
-    class CappedBar(tqdm):  # type: ignore[type-arg]
-        def __bool__(self) -> bool:
-            return True  # a bar whose total is unknown is false to pooch, which would then not drive it
-
-        def update(self, n: float | None = 1) -> bool | None:
-            done = super().update(n)
-            if self.n > most + PIECE:  # pooch counts whole pieces
-                raise _TooLarge
-            return done
+    from urllib3.exceptions import HTTPError
 
     every = 0.2 if sys.stderr.isatty() else 15.0
-    label = name.split(".", 2)[1] if name.startswith(".") else name
-    return CappedBar(unit="B", unit_scale=True, desc=f"fetch {label}", mininterval=every, leave=False, total=0)
+    label = target.name.split(".", 2)[1] if target.name.startswith(".") else target.name
+    with _answer(address, SECONDS) as answer, target.open("wb") as out:
+        said = answer.headers.get("content-length", "")
+        if said.isdecimal() and int(said[:19]) > most:
+            raise _Refused(f"it has {int(said[:19]):,} bytes, more than the {most:,} expected at most")
+        with tqdm(unit="B", unit_scale=True, desc=f"fetch {label}", mininterval=every, leave=False) as bar:
+            try:
+                # As it comes: what is packed for the way would be unpacked here, however much it becomes.
+                for piece in answer.raw.stream(PIECE, decode_content=False):
+                    bar.update(len(piece))
+                    if bar.n > most:
+                        raise _Refused(f"it has more than the {most:,} bytes expected at most")
+                    out.write(piece)
+            except HTTPError as error:
+                raise _Refused(_short(error)) from error
+
+
+@contextmanager
+def _answer(address: str, seconds: float) -> Iterator[Any]:
+    """Yield what ``address`` answers, its content not read yet.
+
+    Raises:
+        _Refused: nothing, an error, or a redirect that would drop the encryption.
+    """
+    import requests
+
+    try:
+        with requests.get(
+            address,
+            stream=True,
+            timeout=seconds,
+            headers={"Accept-Encoding": "identity"},
+            hooks={"response": _stay_encrypted},  # is called before a redirect is followed
+        ) as answer:
+            answer.raise_for_status()
+            yield answer
+    except requests.RequestException as error:
+        raise _Refused(_short(error)) from error
+
+
+def _stay_encrypted(answer: Any, **_: Any) -> None:
+    target = urljoin(answer.url, answer.headers.get("location", ""))
+    if answer.is_redirect and answer.url.startswith("https://") and not target.startswith("https://"):
+        raise _Refused(f"it redirects from https to {target.split(':')[0]}")
 
 
 def _unpack(source: BinaryIO, file: RawFile, target: Path, packed: bool) -> None:
@@ -169,9 +181,8 @@ def _unpack(source: BinaryIO, file: RawFile, target: Path, packed: bool) -> None
     source.seek(0)
     content, size = hashlib.sha256(), 0
     try:
-        reader: Any = gzip.GzipFile(fileobj=source) if packed else source
         with target.open("wb") as out:
-            while chunk := reader.read(CHUNK):
+            for chunk in _unzipped(source) if packed else iter(lambda: source.read(CHUNK), b""):
                 size += len(chunk)
                 if size > file.max_unpacked_bytes:
                     raise _Refused(f"it unpacks to more than the {file.max_unpacked_bytes:,} bytes expected at most")
@@ -179,12 +190,30 @@ def _unpack(source: BinaryIO, file: RawFile, target: Path, packed: bool) -> None
                 out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (EOFError, zlib.error) as error:
         what = "a web page instead of the data" if _is_page(start) else f"a damaged gzip file ({_short(error)})"
         raise _Refused(f"it served {what}") from error
     if content.hexdigest() != file.sha256:
         what = "a web page instead of the data" if _is_page(start) else f"{size:,} bytes with another sha256"
         raise _Refused(f"it served {what} ({content.hexdigest()[:12]}, expected {file.sha256[:12]})")
+
+
+def _unzipped(source: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of a gzip file of one member in chunks, its checksum verified.
+
+    Raises:
+        EOFError: it is cut off.
+        zlib.error: it is no such file, or damaged, or something follows.
+    """
+    unpacker = zlib.decompressobj(wbits=31)  # gzip's header and trailer
+    while not unpacker.eof:
+        packed = unpacker.unconsumed_tail or source.read(CHUNK)
+        chunk = unpacker.decompress(packed, CHUNK)
+        if not packed and not chunk:
+            raise EOFError("it is cut off")
+        yield chunk
+    if unpacker.unused_data or source.read(1):
+        raise zlib.error("something follows after its end")
 
 
 def _is_page(start: bytes) -> bool:
@@ -195,8 +224,9 @@ def _short(error: Exception) -> str:
     """Return in a few words why nothing came; what requests says of a machine without a network fills a screen."""
     from requests import ConnectionError, Timeout
     from requests.exceptions import ProxyError, SSLError
+    from urllib3.exceptions import ReadTimeoutError
 
-    if isinstance(error, Timeout):
+    if isinstance(error, Timeout | ReadTimeoutError):
         return "no answer in time"
     if isinstance(error, ConnectionError) and not isinstance(error, ProxyError | SSLError):
         return "no connection: its name is not known here" if "NameResolution" in str(error) else "no connection"
@@ -271,18 +301,17 @@ def _look(place: str, file: RawFile) -> None:
     Raises:
         _Refused: it does not.
     """
-    import requests
+    from urllib3.exceptions import HTTPError
 
     if not _has_host(place):
         with tempfile.TemporaryDirectory() as scratch:
             _obtain(place, file, Path(scratch) / file.name)
         return
-    try:
-        with requests.get(place, stream=True, timeout=5) as answer:
-            answer.raise_for_status()
-            start = next(answer.iter_content(64), b"")
-    except requests.RequestException as error:
-        raise _Refused(_short(error)) from error
+    with _answer(place, 5) as answer:
+        try:
+            start = answer.raw.read(64, decode_content=False)
+        except HTTPError as error:
+            raise _Refused(_short(error)) from error
     if _is_page(start.lstrip()[:15].lower()):
         raise _Refused("a web page")
 

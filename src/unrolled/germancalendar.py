@@ -5,8 +5,11 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.errors import UserError
+
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 HARMONICS = 3
+FIRST_YEAR, LAST_YEAR = 1991, 2099  # the package's German holidays begin with reunification
 # Inhabitants on 31 December 2014 in thousands; Statistisches Bundesamt, Bevoelkerungsfortschreibung on the 2011 census.
 POPULATION = {
     "BW": 10717, "BY": 12692, "BE": 3470, "BB": 2458, "HB": 662, "HH": 1763, "HE": 6094, "MV": 1599,
@@ -30,7 +33,15 @@ def calendar_columns(start: date, days: int) -> NDArray[np.float32]:
     weekday: one column each, 0 or 1. year: sine and cosine of 1 to 3 turns a year. holiday: share of the population in
     whose state the day is a public holiday. bridge: for a working day between a holiday and a weekend, that holiday's
     share. christmas: one column for each day from 22 December to 7 January, 0 or 1.
+
+    Raises:
+        UserError: a day lies in a year whose holidays are not told.
     """
+    if start.year < FIRST_YEAR or (date(LAST_YEAR, 12, 31) - start).days < days:
+        raise UserError(
+            f"German holidays are known here from {FIRST_YEAR} to {LAST_YEAR}, but {days:,} days from {start} on are asked for; "
+            "cut rows"
+        )
     dates = [start + timedelta(days=t) for t in range(-1, days + 1)]  # a bridge looks one day to either side
     share = _holiday_shares(dates)
     weekday = np.array([day.weekday() for day in dates])

@@ -1,16 +1,14 @@
 """Every score of the checkout in rows: models over their seeds, the seeds themselves, and the baselines beside them."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from unrolled.errors import UserError
+from unrolled import jsonfile
 from unrolled.predicted import ENSEMBLE, predictions_of
+from unrolled.yamlfile import read_yaml
 
 RUN_HERE, COMMITTED, MISSING = "run here", "committed, not run here", "missing"
 METRICS = ("mae", "rmse", "mape", "mase", "accuracy", "nll", "loss_nats", "bits_per_char", "perplexity")
@@ -90,7 +88,7 @@ def tables(root: Path) -> list[Table]:
     Raises:
         UserError: a committed file is damaged.
     """
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    params = read_yaml(root / "params.yaml")
     return [_table(root, str(task), params["cells"]) for task in params["tasks"]]
 
 
@@ -210,14 +208,4 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is damaged.
     """
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON ({error}); bring it back with `git restore` or run its stage again"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}, not an object; run its stage again")
-    return content
+    return jsonfile.read_json(path, dict) if path.is_file() else {}

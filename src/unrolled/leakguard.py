@@ -447,7 +447,7 @@ def check_lag_one(kind: str, predictions: Path) -> Finding:
     Such a forecaster copies yesterday's change. That can be right where changes go on; it is no leak. Looked at are
     the one-step forecasts of the test part.
     """
-    import pandas as pd
+    from unrolled.predictiontable import read_table
 
     if kind != "series":
         return Finding("lag one", "skipped", "only a forecast has a change before it")
@@ -456,7 +456,7 @@ def check_lag_one(kind: str, predictions: Path) -> Finding:
         return Finding("lag one", "skipped", f"there are no predictions in {predictions}; make them with: dvc repro")
     echoes = []
     for path in files:
-        table = pd.read_parquet(path)
+        table = read_table(path)
         table = table[table["step"] == 1]
         anchor = table["anchor"].to_numpy()
         lags = lagged(table["predicted"].to_numpy() - anchor, table["actual"].to_numpy() - anchor)

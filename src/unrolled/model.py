@@ -172,6 +172,8 @@ def _check_size(key: str, value: Any) -> None:
         raise UserError(f"encoder.{key}={value!r}: expected a number, at least 0 and below 1")
     if type(value) is int and value < 1 and not key.endswith(("dropout", "bias")):
         raise UserError(f"encoder.{key}={value}: expected a whole number, at least 1")
+    if key == "num_layers" and type(value) is int and value > 1000:
+        raise UserError(f"encoder.num_layers={value}: expected at most 1000")
     if key in ("hidden_size", "num_layers", "kernel_size", "filters") and type(value) is not int:
         raise UserError(f"encoder.{key}={value!r}: expected a whole number, at least 1")
     if key in ("bidirectional", "orthogonal") and type(value) is not bool:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from unrolled.leaderboard import RUN_HERE, Table, read_json
 from unrolled.predicted import predictions_of
+from unrolled.predictiontable import read_table
 from unrolled.sections import DAYS, best_on_validation, forecast_table, histories
 
 
@@ -33,7 +34,7 @@ def plot_files(root: Path, table: Table) -> dict[str, str]:
         files["forecast.csv"] = lines.melt("date", shown, var_name="line").assign(part="")
     if here and kind == "examples":
         best = best_on_validation(table, here).name
-        told = pd.read_parquet(predictions_of(root, table.task, best) / "test.parquet")
+        told = read_table(predictions_of(root, table.task, best) / "test.parquet")
         files["confusion.csv"] = told[["actual", "predicted"]]
     return {
         f"{table.task}/{name}": content.to_csv(index=False, lineterminator="\n", float_format="%.6g")

@@ -1,6 +1,5 @@
 """Predictions on disk, read back: the tables of a task's cells, ensemble and baselines, checked against the windows here."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from unrolled.errors import UserError
+from unrolled.jsonfile import read_json
+from unrolled.predictiontable import read_table
 from unrolled.windowset import WindowSet
 
 ENSEMBLE = "ensemble"  # takes a model's place wherever models are compared, with the seed 0
@@ -39,7 +40,7 @@ def read_cells(folder: Path, windows: WindowSet) -> Iterator[Predicted]:
     """
     for path in sorted(folder.glob("[!.]*-*")):
         if (path / "meta.json").is_file():
-            about = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+            about = read_json(path / "meta.json", dict)
             _check(about, windows, f"{path.name} was predicted", f"evaluate@{windows.meta['task']}-{path.name}")
             yield _read(path.name, path, about)
 
@@ -59,7 +60,7 @@ def read_ensemble(folder: Path, windows: WindowSet, cells: Sequence[Predicted]) 
     stage = f"ensemble@{windows.meta['task']}"
     if not (folder / "meta.json").is_file():
         raise UserError(f"there is no ensemble in {folder}; make it with: dvc repro {stage}")
-    about = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    about = read_json(folder / "meta.json", dict)
     _check(about, windows, "the ensemble was made", stage)
     here = {cell.name: cell.about["identity"] for cell in cells}
     changed = sorted(name for name in here.keys() | about["cells"].keys() if here.get(name) != about["cells"].get(name))
@@ -79,20 +80,20 @@ def read_baselines(folder: Path, windows: WindowSet) -> list[Predicted]:
     stage = f"baseline@{windows.meta['task']}"
     if not (folder / "meta.json").is_file():
         raise UserError(f"there are no baselines in {folder}; make them with: dvc repro {stage}")
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta = read_json(folder / "meta.json", dict)
     _check(meta, windows, "the baselines were made", stage)
     return [_read(name, folder / name, about) for name, about in meta["baselines"].items()]
 
 
 def _read(name: str, folder: Path, about: dict[str, Any]) -> Predicted:
     tables = [folder / f"{split}.parquet" for split in ("validation", "test")]
-    validation, test = (pd.read_parquet(path) if path.is_file() else None for path in tables)
+    validation, test = (read_table(path) if path.is_file() else None for path in tables)
     return Predicted(name, about, validation, test)
 
 
 def _check(about: dict[str, Any], windows: WindowSet, what: str, stage: str) -> None:
-    if about["data_digest"] != windows.meta["digest"]:
+    if about.get("data_digest") != windows.meta["digest"]:
         raise UserError(
-            f"{what} on data {about['data_digest'][:12]}, but the windows are {windows.meta['digest'][:12]}; "
+            f"{what} on data {str(about.get('data_digest'))[:12]}, but the windows are {windows.meta['digest'][:12]}; "
             f"run: dvc repro {stage}"
         )

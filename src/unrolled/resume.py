@@ -117,6 +117,7 @@ def checkpoint_to_resume(folder: Path, identity: str) -> Path | None:
         return None
     checkpoint = _read_checkpoint(path)
     if checkpoint is not None and checkpoint.get("identity") == identity:
+        print(f"notice: going on from step {checkpoint['global_step']} of an earlier attempt", flush=True)
         return path
     why = "is damaged" if checkpoint is None else "is another run's"
     print(f"notice: the checkpoint of an earlier attempt in {folder} {why}; training starts afresh", flush=True)

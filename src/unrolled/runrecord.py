@@ -11,8 +11,10 @@ from typing import Any
 
 from unrolled.errors import UserError
 from unrolled.inert import check_inert
+from unrolled.jsonfile import read_json
 from unrolled.sidecar import read_sidecar
 from unrolled.trained import read_about
+from unrolled.yamlfile import read_yaml
 
 MODEL_FILES = ("weights.safetensors", "config.yaml", "history.csv", "meta.json")
 
@@ -103,8 +105,6 @@ def read_trained(root: Path, folder: Path) -> TrainedRun:
     Raises:
         UserError: the folder is not a complete model folder.
     """
-    import yaml
-
     folder = folder.resolve()
     place = folder.relative_to(root.resolve()).as_posix() if folder.is_relative_to(root.resolve()) else str(folder)
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
@@ -112,11 +112,11 @@ def read_trained(root: Path, folder: Path) -> TrainedRun:
         raise UserError(f"{place} is not a trained model: it has no {', '.join(missing)}; train it again")
     try:
         meta = read_about(folder)
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(folder / "config.yaml")
         history = _read_history(folder / "history.csv")
         named = {key: meta[key] for key in ("task", "model", "seed")}
         record = RunRecord(meta["identity"], config | named, meta["windows"], read_sidecar(root, meta["identity"]))
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{place} is damaged ({type(error).__name__}: {error}); train it again") from error
     try:
         check_inert(config)
@@ -162,12 +162,7 @@ def _evaluated(root: Path, folder: Path, record: RunRecord) -> tuple[Path | None
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); evaluate again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}, not an object; evaluate again")
+    content: dict[str, Any] = read_json(path, dict, "evaluate again")
     return content
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unrolled import figures, figures_examples, figures_series, figures_text
+from unrolled import figures, figures_examples, figures_series, figures_text, jsonfile
 from unrolled.comparison import against_baselines, comparison
 from unrolled.figures import Figure
 from unrolled.leaderboard import RUN_HERE, Row, Table, read_json
 from unrolled.predicted import predictions_of
+from unrolled.predictiontable import read_table
 from unrolled.shown import shown
 
 DAYS = 90  # of forecast against truth
@@ -104,7 +105,7 @@ def forecast_table(root: Path, table: Table, cell: str) -> tuple[pd.DataFrame, s
 
 
 def _first_steps(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path)
+    table = read_table(path)
     return table[table["step"] == 1].reset_index(drop=True)
 
 
@@ -118,7 +119,7 @@ def _examples(
     root: Path, table: Table, here: Sequence[Row], meta: Mapping[str, Any], details: Mapping[str, Any]
 ) -> Iterator[Figure]:
     best, stand_in = best_on_validation(table, here).name, meta["source"] != "real"
-    told = pd.read_parquet(predictions_of(root, table.task, best) / "test.parquet")
+    told = read_table(predictions_of(root, table.task, best) / "test.parquet")
     yield figures_examples.confusion(
         told["actual"].to_numpy(), told["predicted"].to_numpy(), meta["classes"], best, stand_in
     )
@@ -139,7 +140,7 @@ def _text(
         yield figures_text.written(samples, best_on_validation(table, writers).name, stand_in)
     losses: dict[str, list[Any]] = {}
     for cell in here:
-        found = pd.read_parquet(folders[cell.name] / "test.parquet", columns=["loss_nats"])["loss_nats"].to_numpy()
+        found = read_table(folders[cell.name] / "test.parquet", columns=["loss_nats"])["loss_nats"].to_numpy()
         losses.setdefault(cell.model, []).append(found)
     yield figures_text.loss_along_text({model: np.mean(told, axis=0) for model, told in losses.items()}, stand_in)
     if details.get("reliability"):
@@ -147,27 +148,8 @@ def _text(
 
 
 def _samples(path: Path) -> list[dict[str, Any]]:
-    told = read_json_list(path)
+    told: list[dict[str, Any]] = jsonfile.read_json(path, list)
     return sorted(told, key=lambda sample: float(sample["temperature"]))
-
-
-def read_json_list(path: Path) -> list[dict[str, Any]]:
-    """Return a list of objects.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    import json
-
-    from unrolled.errors import UserError
-
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); evaluate again") from error
-    if not isinstance(content, list):
-        raise UserError(f"{path} holds {type(content).__name__}, not a list; evaluate again")
-    return content
 
 
 def _breakdowns(table: Table, details: Mapping[str, Any], stand_in: bool) -> Iterator[Figure]:

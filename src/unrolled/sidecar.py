@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import unrolled
-from unrolled.errors import UserError
+from unrolled.jsonfile import read_json
 from unrolled.outputs import write_whole
+from unrolled.peakmemory import peak_bytes
 
 PACKAGES = ("torch", "pytorch-lightning", "mlflow", "numpy")
 # What decides a run. Not dvc.lock and reports/, which the pipeline itself rewrites while it runs.
@@ -58,6 +59,7 @@ def collect_facts(
         "device": device,
         "precision": precision,
         "threads": threads,
+        "peak_bytes": peak_bytes(),
     }
 
 
@@ -82,14 +84,7 @@ def read_sidecar(root: Path, identity: str) -> dict[str, Any] | None:
     path = sidecar_path(root, identity)
     if not path.is_file():
         return None
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON ({error}); delete it: only times and versions of that run are lost"
-        ) from error
-    if not isinstance(facts, dict):
-        raise UserError(f"{path} holds {type(facts).__name__}, not an object; delete it")
+    facts: dict[str, Any] = read_json(path, dict, "delete it: only times and versions of that run are lost")
     return facts
 
 

@@ -41,14 +41,14 @@ def code_lines(root: Path) -> dict[str, str]:
 
 def _encoders(root: Path) -> dict[str, str]:
     """Return the name of the encoder of every file of conf/model."""
-    import yaml
+    from unrolled.yamlfile import read_yaml
 
     encoders = {}
     valid = sorted(path.stem for path in (root / "src" / "unrolled" / "encoders").glob("[!_]*.py"))
     for path in sorted((root / "conf" / "model").glob("*.yaml")):
         try:
-            name = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("encoder", {}).get("name")
-        except (yaml.YAMLError, AttributeError) as error:
+            name = (read_yaml(path) or {}).get("encoder", {}).get("name")
+        except (ValueError, AttributeError) as error:
             raise UserError(f"conf/model/{path.name} is not a model file: {' '.join(str(error).split())}") from error
         if name not in valid:
             raise UserError(f"conf/model/{path.name}: encoder.name is {name!r}; valid: {', '.join(valid)}")

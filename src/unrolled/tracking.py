@@ -234,6 +234,7 @@ def _log_scores(client: Any, found: Any, run: TrainedRun) -> None:
         values |= {f"test/{key}": cell[key] for key in JUDGED if key in cell}
     if run.record.facts:
         values["train_seconds"] = run.record.facts["seconds"]
+        values["peak_memory_mb"] = (run.record.facts.get("peak_bytes") or 0) / 1e6 or None
     # Now, not then: of two values at one step MLflow shows the later one.
     now, known = round(time.time() * 1000), found.data.metrics
     numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}

@@ -71,7 +71,7 @@ def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
             learned = training.fit(trainer, learner, data, resume)
         if trainer.is_global_zero:
             with whole_folder(out) as folder:
-                facts |= {"code": asked["code"], "lock": _lock_digest(root)}
+                facts |= {"code": asked["code"], "lock": lock_digest(root)}
                 write_model_folder(folder, config, windows.meta, identity, model, learned, facts)
             write_sidecar(root, identity, collect_facts(root, learned.started, learned.seconds, **shown))
             mirror(root, out)
@@ -105,7 +105,8 @@ def _check_asked(config: Config, meta: dict[str, Any]) -> None:
                 )
 
 
-def _lock_digest(root: Path) -> str | None:
+def lock_digest(root: Path) -> str | None:
+    """Return the sha256 (hex) of the lock file of a checkout, None if it has none."""
     lock = root / "requirements.lock"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
 

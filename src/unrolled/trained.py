@@ -1,6 +1,5 @@
 """Find the trained model that a command means."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from unrolled.arguments import required, whole_number
 from unrolled.config import names
 from unrolled.errors import UserError
+from unrolled.jsonfile import read_json
 
 # What becomes part of a path, of a query to MLflow or of an experiment's name.
 FORMS = {
@@ -47,11 +47,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: it is damaged, or a name in it is none.
     """
-    try:
-        about = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{folder}/meta.json is damaged ({error}); train this model again") from error
-    if not isinstance(about, dict) or not {"task", "data_digest", "windows"} <= set(about):
+    about = read_json(folder / "meta.json", dict, "train this model again")
+    if not {"task", "data_digest", "windows"} <= set(about):
         raise UserError(f"{folder}/meta.json is not what `unrolled train` writes; train this model again")
     for key, form in FORMS.items():
         if key in about and not re.fullmatch(form, str(about[key])):

@@ -8,7 +8,6 @@ give it to `unrolled train` instead.
 
 import hashlib
 import inspect
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from unrolled import transform
 from unrolled.dataset import Examples, RawData, Series, Text
 from unrolled.errors import UserError
+from unrolled.jsonfile import read_json
 from unrolled.windowset import WindowSet, digest_of, save_windows
 
 
@@ -228,8 +228,11 @@ def read_source(raw: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"there are no raw files in {raw}; {again}")
     try:
-        source = json.loads(path.read_text(encoding="utf-8"))
+        source = read_json(path, dict, again)
         noted: dict[str, Any] = {"source": str(source["source"]), "sha256": dict(source["sha256"])}
+        for name in noted["sha256"]:
+            if Path(name).name != name:
+                raise ValueError(f"it names {name!r}, which is not a file in its folder")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from error
     for name, expected in noted["sha256"].items():

@@ -9,7 +9,7 @@ the range between the outermost ones.
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 from unrolled.arguments import parse_arguments
@@ -49,11 +49,11 @@ def main(arguments: Sequence[str]) -> None:
             known = windows.arrays.get("known")
         torch.set_num_threads(1)
         forecast = forecast_next(load(folder), values, meta, known)
-        last = start + timedelta(days=len(values) - 1)
-        print(f"last known: {last.isoformat()}  {values[-1, 0]:,.2f} {meta['unit']}")
+        last = np.datetime64(start, "D") + len(values) - 1
+        print(f"last known: {last}  {values[-1, 0]:,.2f} {meta['unit']}")
         days = zip(forecast.points()[0].tolist(), forecast.values[0].tolist(), strict=True)
         for ahead, (point, quantiles) in enumerate(days, start=1):
-            told = f"{(last + timedelta(days=ahead)).isoformat()}  {point:,.2f} {meta['unit']}"
+            told = f"{last + ahead}  {point:,.2f} {meta['unit']}"
             print(f"forecast:   {told}{_range(forecast.levels, quantiles)}")
 
 

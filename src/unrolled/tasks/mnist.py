@@ -1,5 +1,6 @@
 """MNIST's handwritten digits: 60,000 + 10,000 images of 28 x 28 grey values, in IDX files."""
 
+import math
 import struct
 from pathlib import Path
 
@@ -66,24 +67,27 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Return the array of an IDX file of unsigned bytes; its header is checked against its length first.
 
     Raises:
-        UserError: it is another kind of file, or its header claims another size than it has.
+        UserError: it is another kind of file, its header claims another size than it has, or that is more than ever fits.
     """
-    content = path.read_bytes()
-    header = 4 + 4 * dimensions
-    magic = bytes([0, 0, 8, dimensions])
-    if len(content) < header or content[:4] != magic:
+    header, magic = 4 + 4 * dimensions, bytes([0, 0, 8, dimensions])
+    size, most = path.stat().st_size, FILES[0].max_unpacked_bytes
+    with path.open("rb") as file:
+        start = file.read(header)
+    if len(start) < header or start[:4] != magic:
         raise UserError(
-            f"{path.name} has {len(content):,} bytes and starts with {content[:4]!r}, but an IDX file of bytes in "
+            f"{path.name} has {size:,} bytes and starts with {start[:4]!r}, but an IDX file of bytes in "
             f"{dimensions} dimensions has at least {header} and starts with {magic!r}; remove it and fetch again"
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    claimed = header + int(np.prod([int(size) for size in shape], dtype=object))
-    if claimed != len(content):
+    shape = struct.unpack(f">{dimensions}I", start[4:])
+    claimed = header + math.prod(shape)
+    if claimed != size:
         raise UserError(
             f"{path.name}: its header says {' x '.join(map(str, shape))}, which are {claimed:,} bytes, but it has "
-            f"{len(content):,}; it is damaged: remove it and fetch again"
+            f"{size:,}; it is damaged: remove it and fetch again"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    if size > most:
+        raise UserError(f"{path.name} has {size:,} bytes, but expected at most {most:,}; remove it and fetch again")
+    return np.fromfile(path, dtype=np.uint8, offset=header).reshape(shape)
 
 
 def split(data: Examples, validation_fraction: float) -> dict[str, tuple[int, int]]:

@@ -31,13 +31,19 @@ def read(folder: Path) -> Text:
     """Return the text of the raw folder.
 
     Raises:
-        UserError: it is empty or not UTF-8.
+        UserError: it is empty, too long, or not UTF-8.
     """
-    path = folder / NAME
+    path, most = folder / NAME, FILES[0].max_unpacked_bytes
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UserError(f"{path.name} has more than the {most:,} bytes expected at most; cut it")
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path.name}: byte {error.start} is not UTF-8; save the text as UTF-8") from error
+    if "\0" in text:
+        raise UserError(f"{path.name}: character {text.index(chr(0))} is a NUL byte, so it is no text; remove it")
     if not text:
         raise UserError(f"{path.name} is empty; expected a text")
     return Text(text)
