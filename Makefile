@@ -51,7 +51,7 @@ check: install  ## formatter, linter, type checker and the fast tests
 # The report is written whether all faults were survived or not; the exit code is the tests'.
 chaos: install  ## inject faults into the pipeline and count what it survives in reports/reliability.md
 	@mkdir -p outputs && rm -f outputs/chaos.jsonl
-	UNROLLED_RELIABILITY=$(CURDIR)/outputs/chaos.jsonl $(BIN)/pytest -m chaos --numprocesses 2 --dist loadfile; \
+	UNROLLED_RELIABILITY=$(CURDIR)/outputs/chaos.jsonl $(BIN)/pytest -m chaos --numprocesses 2 --dist worksteal; \
 	  ended=$$?; $(BIN)/python tests/reliability.py outputs/chaos.jsonl reports/reliability.md && exit $$ended
 
 bench: install benchmarks/.venv/installed  ## every figure of reports/benchmarks.md anew: about an hour, on an otherwise idle machine

@@ -102,19 +102,21 @@ def test_a_kill_costs_no_more_than_running_the_same_command_again(
             assert ended.steps(cell) + again.steps(cell) >= STEPS
 
 
-@pytest.mark.parametrize(
-    ("number", "victim"), [("SIGINT", "all"), ("SIGTERM", "all"), ("SIGTERM", "dvc"), ("SIGHUP", "all")]
-)
-@pytest.mark.parametrize("cell", CELLS)
+ASKED = {
+    "Ctrl-C": ("SIGINT", "all", CELLS[0]),
+    "Ctrl-C, where a state is carried from chunk to chunk": ("SIGINT", "all", CELLS[1]),
+    "SIGTERM to all": ("SIGTERM", "all", CELLS[1]),
+    "SIGTERM to DVC alone": ("SIGTERM", "dvc", CELLS[0]),
+    "the terminal is closed": ("SIGHUP", "all", CELLS[0]),
+}
+
+
+@pytest.mark.parametrize("how", ASKED)
 def test_a_training_that_is_asked_to_stop_saves_the_step_and_says_killed(
-    number: str, victim: str, cell: str, reference: FaultyCheckout, checkout: FaultyCheckout, fault: Fault
+    how: str, reference: FaultyCheckout, checkout: FaultyCheckout, fault: Fault
 ) -> None:
-    asked = {
-        "SIGINT": "Ctrl-C",
-        "SIGTERM": "SIGTERM to all" if victim == "all" else "SIGTERM to DVC",
-        "SIGHUP": "terminal closed",
-    }
-    with fault("asked to stop", f"{asked[number]} in the middle of an epoch"):
+    number, victim, cell = ASKED[how]
+    with fault("asked to stop", f"{how}, in the middle of an epoch"):
         checkout.forget(f"train@{cell}")
         # Without a word nothing would be saved after the first epoch.
         moment = {"stage": f"train@{cell}", "step": 37, "save_seconds": 1000}
