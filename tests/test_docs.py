@@ -21,6 +21,7 @@ NAMES = (
     "docs/from-series-to-forecast.md",
     "docs/judging.md",
     "docs/reliability.md",
+    "docs/same-bits.md",
 )
 PAGES = [ROOT / name for name in NAMES]
 

@@ -120,7 +120,7 @@ def test_another_thread_count_is_no_difference(root: Path) -> None:
 def test_another_precision_is_within_tolerance(root: Path) -> None:
     found = verify(root, CELL, ["trainer.precision=bf16-mixed"])
     assert found.line == f"{CELL}: equal within tolerance: precision bf16-mixed, not 32-true"
-    assert any("best validation loss: " in line and "tolerance 5.0%" in line for line in found.details)
+    assert any("best validation loss: " in line and "tolerance 10.0%" in line for line in found.details)
 
 
 def _setting(root: Path, name: str, old: str, new: str) -> None:
@@ -208,15 +208,15 @@ ELSEWHERE = {"machine": {"processor": "another"}}
         (_side({8: 0.5001}, **ELSEWHERE), 100.0, "equal within tolerance", "processor another, not one"),
         (_side({128: 0.9}, **ELSEWHERE), 100.0, "equal within tolerance", "processor another, not one"),
         (_side({64: 0.51}, **ELSEWHERE), 100.0, "differs", "loss at step 64 is out of tolerance"),
-        (_side({8: 0.5001}, 0.524, **ELSEWHERE), 104.9, "equal within tolerance", "processor another"),
-        (_side({8: 0.5001}, 0.526, **ELSEWHERE), 100.0, "differs", "best validation loss is out of tolerance"),
-        (_side({8: 0.5001}, **ELSEWHERE), 105.1, "differs", "mae is out of tolerance"),
+        (_side({8: 0.5001}, 0.549, **ELSEWHERE), 109.9, "equal within tolerance", "processor another"),
+        (_side({8: 0.5001}, 0.551, **ELSEWHERE), 100.0, "differs", "best validation loss is out of tolerance"),
+        (_side({8: 0.5001}, **ELSEWHERE), 110.1, "differs", "mae is out of tolerance"),
     ],
 )
 def test_only_another_machine_excuses_other_bits_and_only_so_far(
     again: Side, score: float, kind: str, told: str
 ) -> None:
-    found = verdict(_side({}), again, [Gap("mae", 100.0, score, abs(score - 100) / 100, 0.05)])
+    found = verdict(_side({}), again, [Gap("mae", 100.0, score, abs(score - 100) / 100, 0.1)])
     assert found.kind == kind
     assert told in found.line
 
