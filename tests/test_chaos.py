@@ -155,7 +155,7 @@ def test_a_training_of_something_else_starts_afresh_and_says_so(
             "learning_rate was",
         ),
         "changed data": ("conf/task/energy.yaml", "context: 33", "context: 32", "the data changed"),
-        "changed code": ("src/unrolled/losses.py", '"""', '"""Changed. ', "the code changed"),
+        "changed code": ("src/unrolled/heads.py", '"""', '"""Changed. ', "the code changed"),
     }
     for what, (name, before, after, told) in changes.items():
         with fault("resume of something else", what):
