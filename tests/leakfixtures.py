@@ -14,7 +14,7 @@ from unrolled.batch import Batch
 from unrolled.batches import SeriesWindows, TextStreams
 from unrolled.dataset import Examples, RawData, Series, Text
 from unrolled.heads import ForecastHead, LanguageHead, Pool
-from unrolled.leakguard import Pipeline, pipeline_of
+from unrolled.leakpipeline import Pipeline, pipeline_of
 from unrolled.windowset import WindowSet
 
 ROWS, CONTEXT = 700, 6

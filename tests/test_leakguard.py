@@ -15,26 +15,17 @@ import torch
 import yaml
 from conftest import ROOT, clean_environment
 
-from unrolled import leakguard
+from unrolled import shuffledtargets
 from unrolled.batch import Batch
 from unrolled.commands import check
 from unrolled.config import compose_config
 from unrolled.dataset import RawData
 from unrolled.errors import UserError
-from unrolled.leakguard import (
-    Finding,
-    Pipeline,
-    beats,
-    check_all,
-    check_future,
-    check_lag_one,
-    check_shuffled_targets,
-    check_split,
-    is_echo,
-    lagged,
-    pipeline_of,
-)
+from unrolled.lagone import check_lag_one, is_echo, lagged
+from unrolled.leakguard import check_all, check_future, check_split
+from unrolled.leakpipeline import Finding, Pipeline, looked_at, pipeline_of
 from unrolled.perturbation import shuffle_targets
+from unrolled.shuffledtargets import beats, check_shuffled_targets
 from unrolled.taskmodule import task_module, task_names
 
 KINDS = ("series", "examples", "text")
@@ -44,7 +35,7 @@ KINDS = ("series", "examples", "text")
 def _few_steps(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Leaks as plain as the planted ones are learned in few steps."""
     if not request.node.get_closest_marker("slow"):
-        monkeypatch.setattr(leakguard, "STEPS", 100)
+        monkeypatch.setattr(shuffledtargets, "STEPS", 100)
 
 
 def _future(pipeline: Pipeline, kind: str) -> dict[str, Finding]:
@@ -213,8 +204,8 @@ def test_a_gain_counts_if_it_is_large_and_no_matter_of_luck() -> None:
 @pytest.mark.parametrize(("lucky", "verdict"), [((True, True, False), "ok"), ((True, True, True), "LEAK")])
 def test_a_leak_shows_in_every_shuffle(lucky: tuple[bool, ...], verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter(lucky)
-    monkeypatch.setattr(leakguard, "STEPS", 1)
-    monkeypatch.setattr(leakguard, "beats", lambda loss, constant: next(told))
+    monkeypatch.setattr(shuffledtargets, "STEPS", 1)
+    monkeypatch.setattr(shuffledtargets, "beats", lambda loss, constant: next(told))
     assert _shuffled(planted.pipeline("examples"), "examples").verdict == verdict
 
 
@@ -228,9 +219,9 @@ def test_all_that_training_is_asked_for_is_shuffled_in_the_targets_space(
         told.append((part, returns))
         return shuffle_targets(data, part, seed, returns)
 
-    monkeypatch.setattr(leakguard, "STEPS", 1)
-    monkeypatch.setattr(leakguard, "beats", lambda loss, constant: False)
-    monkeypatch.setattr(leakguard, "shuffle_targets", shuffle)
+    monkeypatch.setattr(shuffledtargets, "STEPS", 1)
+    monkeypatch.setattr(shuffledtargets, "beats", lambda loss, constant: False)
+    monkeypatch.setattr(shuffledtargets, "shuffle_targets", shuffle)
     _shuffled(planted.pipeline("series", name), "series")
     assert told == [asked]
 
@@ -248,13 +239,13 @@ def test_a_forecaster_is_asked_for_the_mean_and_made_small() -> None:
 def test_the_constant_is_the_training_targets_mean(kind: str) -> None:
     pipeline, data = planted.pipeline(kind), planted.raw(kind)
     windows = pipeline.windows(data)
-    train, validation = (list(leakguard.looked_at(pipeline.cut(windows, split))) for split in ("train", "validation"))
+    train, validation = (list(looked_at(pipeline.cut(windows, split))) for split in ("train", "validation"))
     model = pipeline.model(windows.meta, 0)
     with torch.no_grad():  # a model that is sure of one answer, so that its own mean is no better
         for parameter in model.head.readout.parameters():
             parameter.zero_()
         model.head.readout.bias[-1] = 9.0
-    loss, constant, name = leakguard.score(model, train, validation)
+    loss, constant, name = shuffledtargets.score(model, train, validation)
     seen, asked = (_scored(part) for part in (train, validation))
     if kind == "series":
         assert name == "the training mean"

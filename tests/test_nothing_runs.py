@@ -196,7 +196,6 @@ def test_a_hostile_checkpoint_is_not_unpickled(
     assert "afresh" in capsys.readouterr().out, "it is told that the checkpoint was not used"
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_checkpoint_that_names_a_class_makes_none(half_trained: Path, trace: Path, tmp_path: Path) -> None:
     resume = shutil.copytree(half_trained, tmp_path / "resume")
     call = {"_target_": "os.system", "_args_": [f"touch {trace}"], "command": f"touch {trace}"}

@@ -160,6 +160,7 @@ LAYERS = [
     {"batches", "heads"},
     {"model"},
     {"predictions", "datamodule", "describe", "generate", "stepper", "learners.supervised"},
+    {"epochloop", "resume"},
     {"training", "samples"},
     {"privatecache"},
     {
@@ -173,6 +174,9 @@ LAYERS = [
         "judge",
         "report",
         "workshop",
+        "leakpipeline",
+        "lagone",
+        "shuffledtargets",
         "leakguard",
         "verifydata",
         "verify",

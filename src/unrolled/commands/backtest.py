@@ -74,7 +74,8 @@ def _retrained(config: Config, root: Path, count: int, scheme: "Scheme") -> dict
     from unrolled.backtest import rolling_origins, score_part, windows_before
     from unrolled.dataset import Series
     from unrolled.evaluate import predict_run
-    from unrolled.leakguard import check_split, pipeline_of
+    from unrolled.leakguard import check_split
+    from unrolled.leakpipeline import pipeline_of
     from unrolled.taskmodule import task_module
     from unrolled.train import train
     from unrolled.window import read_raw, read_source

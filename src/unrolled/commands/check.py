@@ -56,7 +56,8 @@ def guard(arguments: Sequence[str]) -> None:
 
     import torch
 
-    from unrolled.leakguard import check_all, pipeline_of
+    from unrolled.leakguard import check_all
+    from unrolled.leakpipeline import pipeline_of
 
     torch.set_num_threads(1)  # bits are compared
     print(f"{config['task']} with a small {config['model']}: searching {raw.relative_to(root)} for leaks", flush=True)
