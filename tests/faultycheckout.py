@@ -194,7 +194,7 @@ class FaultyCheckout:
     def check_whole(self, reference: "FaultyCheckout") -> None:
         """Compare with the undisturbed checkout; nothing half-done is left, in the files or in MLflow."""
         expected, found = reference.digests(), self.digests()
-        assert sorted(found) == sorted(expected)
+        assert sorted(found) == sorted(expected), sorted(found.keys() ^ expected.keys())
         assert [name for name in expected if found[name] != expected[name]] == []
         left = [path for name in ("*.partial", "*.earlier") for path in (self.root / "data").rglob(name)]
         assert left == []

@@ -1,6 +1,7 @@
 """MLflow mirrors the files: each run once, each metric once, and never at the cost of a stage."""
 
 import json
+import logging
 import math
 import os
 import shutil
@@ -490,3 +491,15 @@ def test_two_processes_at_once_on_a_fresh_store_lose_nothing(tmp_path: Path) -> 
     assert {run.data.tags["unrolled.identity"][0] for run in runs} == {"a", "b", "c"}
     assert len(runs) == 3
     assert all(run.info.status == "FINISHED" and "train_loss" in run.data.metrics for run in runs)
+
+
+def test_a_full_database_is_one_notice_and_not_what_mlflow_logs_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        logging.getLogger("mlflow.store.db.utils").error("SQLAlchemy database error, with a traceback")
+        raise OSError("database or disk is full")
+
+    assert trackingstore.attempt(tmp_path, fail) is None
+    assert capsys.readouterr().out.startswith("notice: not tracked in MLflow from here on: OSError: database")
+    assert caplog.messages == []

@@ -14,6 +14,8 @@ from unrolled.addresses import public
 from unrolled.sidecar import main_checkout
 
 Result = TypeVar("Result")
+# A warning for every retry; a traceback for a database that is full.
+QUIET = {"urllib3.connectionpool": logging.ERROR, "mlflow.store.db.utils": logging.CRITICAL}
 
 # Set only where the user chose nothing. Telemetry off; a server that does not answer costs seconds, not minutes (MLflow
 # itself tries 7 times, 120 s each); no bars and messages of MLflow's between those of training.
@@ -102,7 +104,7 @@ def attempt(root: Path, action: Callable[[], Result]) -> Result | None:
     if uri in _given_up:
         return None
     try:
-        return _with_quiet_retries(action)
+        return _with_quiet_logs(action)
     except failures() as error:
         _given_up.add(uri)
         print(
@@ -113,15 +115,17 @@ def attempt(root: Path, action: Callable[[], Result]) -> Result | None:
         return None
 
 
-def _with_quiet_retries(action: Callable[[], Result]) -> Result:
-    """Return ``action()`` without urllib3's own warning for every retry."""
-    logger = logging.getLogger("urllib3.connectionpool")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _with_quiet_logs(action: Callable[[], Result]) -> Result:
+    """Return ``action()`` without what libraries log of a failure that the notice tells in a line."""
+    levels = {logging.getLogger(name): level for name, level in QUIET.items()}
+    before = {logger: logger.level for logger in levels}
+    for logger, level in levels.items():
+        logger.setLevel(level)
     try:
         return action()
     finally:
-        logger.setLevel(level)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def failures() -> tuple[type[Exception], ...]:
