@@ -6,7 +6,7 @@ Each run is made in a scratch clone of the last commit, whose params.yaml keeps 
 `make repro` does; the ways take turns. It ends with exit code 1 if a byte differs in what they leave (models, predictions,
 baselines, ensembles, judgements and reports; but not in the pages that show how long a training took). What the cells share
 (code, fetch, window) is run first and timed by itself: it is the same both ways. The data is fetched anew: UNROLLED_MIRROR
-helps.
+helps. `make bench` makes the same comparison on bitcoin's cells and times `make run` as well.
 """
 
 import fnmatch
@@ -24,15 +24,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from measuring import Figure, Section, progress
 
 from unrolled.arguments import parse_arguments, whole_number
+from unrolled.check import missing_data
 from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.errors import UserError
+from unrolled.workshop import PAIRS
 
 DEFAULTS: dict[str, str | None] = {"cells": "bitcoin-*-0", "jobs": "2", "repeats": "1", "out": None}
 COMPARED = ("data/models", "data/predictions", "data/baselines", "data/ensembles", "data/judgements", "reports")
 TIMED = ("index.html", "card.md")  # show the seconds of a training, which no two runs share
+CELLS, JOBS, REPEATS = "bitcoin-*-0", 2, 3
+RATIO_TARGET, RUN_TARGET = 1.6, 15.0  # times, minutes
 
 
 def main() -> None:
@@ -56,16 +61,55 @@ def main() -> None:
             raise UserError(f"{len(told['differ'])} files differ between the runs, such as {told['differ'][0]}")
 
 
-def _run(root: Path, clone: Path, pattern: str, count: int) -> dict[str, Any]:
-    """Run the matching cells in a new clone and return seconds, cells and the digest of every file that was left."""
+def measure(quick: bool) -> Section:
+    """Measure what two jobs bring, and how long `make run` takes in a new clone."""
+    pattern, repeats = ("bitcoin-rnn-0", 1) if quick else (CELLS, REPEATS)
+    section = Section(
+        "Whole pipelines",
+        f"In new clones: the cells {pattern} by `make repro`, one after the other and {JOBS} side by side, with ensemble, judge "
+        "and report at the end, every byte compared; and `make run`, from the raw files to the report, after the install.",
+    )
+    root = project_root()
+    missing = dict(missing_data(root, PAIRS, os.environ.get("UNROLLED_MIRROR")))
+    if missing:
+        section.notes.append(f"not run: no data can be had for {', '.join(missing)}; set UNROLLED_MIRROR")
+        return section
+    with tempfile.TemporaryDirectory(prefix="grid_jobs-") as scratch:
+        runs: list[dict[str, Any]] = []
+        for turn in range(repeats):
+            for count in (1, JOBS) if turn % 2 == 0 else (JOBS, 1):
+                progress(f"{pattern}, {count} side by side")
+                runs.append(_run(root, Path(scratch, f"{turn}-{count}"), pattern, count))
+        told = summary(runs, JOBS)
+        one, many = (tuple(told["seconds"][f"jobs={count}"]) for count in (1, JOBS))
+        times = tuple(a / b for a, b in zip(one, many, strict=True))
+        name = f"{len(runs[0]['cells'])} cells: {JOBS} side by side, times as fast"
+        section.figures.append(Figure(name, "", times, RATIO_TARGET))
+        section.figures.append(Figure("one after the other", "s", one))
+        section.notes.append(f"{told['compared']} files compared, {len(told['differ'])} differ")
+        if not quick:
+            progress("make run")
+            clone, environment = _clone(root, Path(scratch, "workshop"))
+            minutes = _timed(clone, environment, "-m", "unrolled.workshop")[0] / 60
+            section.figures.append(Figure("make run", "min", (minutes,), RUN_TARGET, at_least=False))
+    return section
+
+
+def _clone(root: Path, clone: Path) -> tuple[Path, dict[str, str]]:
+    """Return a new clone of the last commit and the environment in which its pipeline runs by itself."""
     subprocess.run(["git", "clone", "--quiet", str(root), str(clone)], check=True)
-    cells = keep_cells(clone / "params.yaml", pattern)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_TRACKING"))}
-    environment = kept | {
+    return clone, kept | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": "src",
         "DVC_SITE_CACHE_DIR": str(clone / ".dvc" / "site"),
     }
+
+
+def _run(root: Path, clone: Path, pattern: str, count: int) -> dict[str, Any]:
+    """Run the matching cells in a new clone and return seconds, cells and the digest of every file that was left."""
+    clone, environment = _clone(root, clone)
+    cells = keep_cells(clone / "params.yaml", pattern)
     shared, _ = _timed(clone, environment, "-m", "dvc", "repro", "--quiet", "--glob", "code", "window@*")
     seconds, cpu = _timed(clone, environment, "-m", "unrolled.cli", "repro", f"jobs={count}")
     return {"jobs": count, "shared": shared, "seconds": seconds, "cpu": cpu, "cells": cells, "files": digests(clone)}

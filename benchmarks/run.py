@@ -21,6 +21,7 @@ COMPARISONS = (
     "precision",
     "growth",
     "startup",
+    "grid_jobs",
     "tracking_cost",
     "long_memory",
 )

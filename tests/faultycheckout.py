@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,10 @@ class FaultyCheckout:
 
     def run(self, module: str, *arguments: str, **fault: Any) -> Ended:
         """Run a command with a fault, and wait until it and all that it started has ended."""
-        ended = self.ended(*self.start(module, *arguments, **fault))
+        process, log = self.start(module, *arguments, **fault)
+        ended = self.ended(process, log)
         self.wait_for_end()
+        self.wait_until(lambda: not in_session(process.pid))
         return ended
 
     def ended(self, process: "subprocess.Popen[bytes]", log: Path) -> Ended:
@@ -201,6 +203,16 @@ class FaultyCheckout:
         resume = self.root / "data/resume"
         assert not resume.is_dir() or not list(resume.iterdir())
         check_mirror(self.root / "mlflow.db")
+
+
+def in_session(leader: int) -> list[int]:
+    """Return the processes of a session, also those that have ended and whose number is not free yet: init may be slow."""
+    found = []
+    for process in psutil.pids():
+        with suppress(ProcessLookupError):
+            if os.getsid(process) == leader:
+                found.append(process)
+    return found
 
 
 def copied(reference: FaultyCheckout, root: Path) -> FaultyCheckout:

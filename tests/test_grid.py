@@ -1,9 +1,10 @@
 """The grid side by side: what is run, in which order, and what becomes of it when a cell fails."""
 
-import importlib.util
+import importlib
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -185,12 +186,8 @@ def test_cells_run_side_by_side_through_dvc_and_a_failed_one_can_be_mended(tmp_p
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
     """benchmarks/grid_jobs.py, which is in no package."""
-    spec = importlib.util.spec_from_file_location("grid_jobs", ROOT / "benchmarks/grid_jobs.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    return importlib.import_module("grid_jobs")
 
 
 def test_the_benchmark_tells_the_ratio_of_medians_and_what_differs(benchmark: ModuleType) -> None:

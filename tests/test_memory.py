@@ -159,7 +159,7 @@ def test_each_stage_of_a_pipeline_tells_its_peak_which_is_bounded(checkout: Path
         for path in (checkout / "data/sidecars/stages").glob("*.json")
     }
     stages = yaml.safe_load((checkout / "dvc.lock").read_text())["stages"]
-    assert set(peaks) == set(stages)
+    assert set(stages) <= set(peaks), "the tests that share this checkout run some cells more"
     heavy = ("train", "evaluate")  # torch, and for train Lightning and MLflow
     for stage, peak in peaks.items():
         bound = 1_200e6 if stage.startswith(heavy) else 600e6
