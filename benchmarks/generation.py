@@ -26,7 +26,7 @@ def measure(quick: bool) -> Section:
         "Characters per second, one thread, 256 units, temperature 0.8, top_k 40; one text, and "
         f"{MANY} side by side in fp32 and bf16. The weights are untrained: the speed does not depend on them. In fp32 both "
         "paths write the same texts, which is checked.",
-        notes=sources(),
+        notes=sources("shakespeare"),
     )
     torch.set_num_threads(1)
     long, short = (200, 10) if quick else (2000, 500)

@@ -55,7 +55,7 @@ def measure(quick: bool) -> Section:
         "Numeric defaults",
         "A training step of the text models (32 streams, chunks of 64 characters): its speed over that of the default, which "
         "is fp32 on one thread, and the loss after as many steps.",
-        notes=sources(),
+        notes=sources("shakespeare"),
     )
     repeats, steps, longest = (1, 2, 2) if quick else (5, 4, 6)
     for model, hidden in [(model, hidden) for model in ("lstm", "gru") for hidden in (256, 512)][

@@ -33,7 +33,7 @@ def measure(quick: bool) -> Section:
         "Beside other libraries",
         "Seconds an epoch of a GRU-64 on the energy series, 33 days of context, one step ahead, one thread; the ratio is theirs "
         "over ours: above 1 ours is faster.",
-        notes=sources(),
+        notes=sources("energy"),
     )
     python = HERE / ".venv" / "bin" / "python"
     there = _versions(python) if python.is_file() else {}

@@ -71,7 +71,7 @@ def measure(quick: bool) -> Section:
         "Examples per second of whole epochs, ours over bare: on both sides the steps and the validation loss, on ours also all "
         "that `unrolled train` adds, tracking included. Targets: 0.95 at steps of 20 ms and more, else 0.90."
     )
-    section = Section("Training against a bare loop", about, notes=sources())
+    section = Section("Training against a bare loop", about, notes=sources(*sorted({case.task for case in CASES})))
     training.prepare_machine(1, 0)
     with TemporaryDirectory() as scratch:
         for case in CASES:
