@@ -23,7 +23,7 @@ from unrolled.tracking import open_run
 from unrolled.trackingstore import connect
 from unrolled.window import window_raw
 
-EPOCHS = 90
+EPOCHS = 160
 
 
 def measure(quick: bool) -> Section:

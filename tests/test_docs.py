@@ -1,7 +1,9 @@
 """What the documents say is what is there."""
 
 import csv
+import json
 import re
+import sys
 
 import pytest
 import yaml
@@ -9,6 +11,10 @@ from conftest import ROOT
 
 from unrolled.shown import percent, shown
 from unrolled.taskmodule import task_module, task_names
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from measuring import number
 
 README = (ROOT / "README.md").read_text()
 NAMES = (
@@ -59,6 +65,20 @@ def test_the_results_are_the_leaderboards() -> None:
 def _told(row: dict[str, str]) -> str:
     said = f"{shown(row['metric'], float(row['value']))} ({percent(float(row['skill']))})"
     return f"{said} {row['verdict']}".rstrip()
+
+
+def test_the_figures_of_speed_are_the_benchmarks_and_no_miss_is_left_out() -> None:
+    sections = json.loads((ROOT / "reports/benchmarks.json").read_text()).values()
+    assert not any(section["quick"] for section in sections)
+    measured = {figure["name"]: figure for section in sections for figure in section["figures"]}
+    text = re.search(r"<!-- benchmarks.*?-->\n(.*)<!-- end of benchmarks -->", README, re.DOTALL)
+    assert text
+    said = [[cell.strip() for cell in line.strip("|").split("|")] for line in text[1].splitlines()[2:]]
+    for name, median, target in said:
+        figure = measured[name]
+        assert median == f"{number(figure['median'])} {figure['unit']}".strip(), name
+        assert ("missed" in target, "met" in target) == (figure["met"] is False, figure["met"] is True), name
+    assert {name for name, figure in measured.items() if figure["met"] is False} <= {name for name, *_ in said}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
