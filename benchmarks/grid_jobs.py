@@ -47,18 +47,13 @@ def main() -> None:
         jobs, repeats = whole_number(given, "jobs", low=2), whole_number(given, "repeats", low=1)
         pattern = given["cells"] or "*"
         root = project_root()
-        runs: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory(prefix="grid_jobs-") as scratch:
-            for turn in range(repeats):
-                for count in (1, jobs):
-                    runs.append(_run(root, Path(scratch, f"{turn}-{count}"), pattern, count))
-                    print(f"jobs={count}: {runs[-1]['seconds']:.1f} s, {runs[-1]['cpu']:.1f} s of CPU", flush=True)
+            runs = _take_turns(root, Path(scratch), pattern, jobs, repeats)
         told = summary(runs, jobs) | {"cells": runs[0]["cells"], "cores": os.cpu_count(), "load": os.getloadavg()}
         print(as_text(told))
         if given["out"]:
             Path(given["out"]).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        if told["differ"]:
-            raise UserError(f"{len(told['differ'])} files differ between the runs, such as {told['differ'][0]}")
+        _check_same(told)
 
 
 def measure(quick: bool) -> Section:
@@ -75,12 +70,9 @@ def measure(quick: bool) -> Section:
         section.notes.append(f"not run: no data can be had for {', '.join(missing)}; set UNROLLED_MIRROR")
         return section
     with tempfile.TemporaryDirectory(prefix="grid_jobs-") as scratch:
-        runs: list[dict[str, Any]] = []
-        for turn in range(repeats):
-            for count in (1, JOBS) if turn % 2 == 0 else (JOBS, 1):
-                progress(f"{pattern}, {count} side by side")
-                runs.append(_run(root, Path(scratch, f"{turn}-{count}"), pattern, count))
+        runs = _take_turns(root, Path(scratch), pattern, JOBS, repeats)
         told = summary(runs, JOBS)
+        _check_same(told)
         one, many = (tuple(told["seconds"][f"jobs={count}"]) for count in (1, JOBS))
         times = tuple(a / b for a, b in zip(one, many, strict=True))
         name = f"{len(runs[0]['cells'])} cells: {JOBS} side by side, times as fast"
@@ -93,6 +85,22 @@ def measure(quick: bool) -> Section:
             minutes = _timed(clone, environment, "-m", "unrolled.workshop")[0] / 60
             section.figures.append(Figure("make run", "min", (minutes,), RUN_TARGET, at_least=False))
     return section
+
+
+def _take_turns(root: Path, scratch: Path, pattern: str, jobs: int, repeats: int) -> list[dict[str, Any]]:
+    """Run both ways in every round, the order turning round from round to round."""
+    runs: list[dict[str, Any]] = []
+    for turn in range(repeats):
+        for count in (1, jobs) if turn % 2 == 0 else (jobs, 1):
+            runs.append(_run(root, scratch / f"{turn}-{count}", pattern, count))
+            progress(f"jobs={count}: {runs[-1]['seconds']:.1f} s, {runs[-1]['cpu']:.1f} s of CPU")
+    return runs
+
+
+def _check_same(told: Mapping[str, Any]) -> None:
+    """Raises UserError if a byte differs between the runs."""
+    if told["differ"]:
+        raise UserError(f"{len(told['differ'])} files differ between the runs, such as {told['differ'][0]}")
 
 
 def _clone(root: Path, clone: Path) -> tuple[Path, dict[str, str]]:
