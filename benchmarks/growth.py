@@ -149,6 +149,7 @@ def _peak(folder: Path) -> Callable[[], float]:
 def _drawing(curves: dict[str, tuple[Sequence[int], list[float]]]) -> str:
     """Return one panel a curve, both axes logarithmic, the fitted power law dashed."""
     import matplotlib
+    import matplotlib.ticker
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Drawing
 
@@ -158,6 +159,10 @@ def _drawing(curves: dict[str, tuple[Sequence[int], list[float]]]) -> str:
         through = np.exp(np.mean(np.log(costs)) + power * (np.log(sizes) - np.mean(np.log(sizes))))
         panel.loglog(sizes, costs, "o-", markersize=3)
         panel.loglog(sizes, through, "--", color="grey", linewidth=1)
+        panel.set_xticks([sizes[0], sizes[-1]], [f"{sizes[0]:,}", f"{sizes[-1]:,}"])
+        panel.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        if "memory" in name:  # flat: on an axis of its own a few MB would look like growth
+            panel.set_ylim(min(costs) / 10, max(costs) * 10)
         panel.set_title(f"{name}: {power:.2f}", fontsize=9)
         panel.set_ylabel("MB" if "memory" in name else "seconds", fontsize=8)
     for panel in drawing.axes[len(curves) :]:
