@@ -24,44 +24,112 @@ from unrolled.training import assemble, fit, prepare_machine
 SOURCES = [path for folder in ("src", "audit", "benchmarks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
 SOURCES = [path for path in SOURCES if ".venv" not in path.parts]
 UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal", "jsonpickle", "hickle"}
-CALLS = {"eval", "exec", "compile", "execfile", "os.system", "os.popen", "subprocess.getoutput", "builtins.exec"}
-CALLS |= {"yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "yaml.full_load_all", "runpy.run_path"}
-CALLS |= {"hydra.utils.instantiate", "hydra.utils.call", "hydra.utils.get_method", "instantiate"}
+IMPORTERS = {"__import__", "importlib.import_module", "importlib.__import__"}
+# Found wherever they are named, called or not: what is named can be called by another name.
+RUNNERS = {"eval", "exec", "compile", "execfile", "os.system", "os.popen", "subprocess.getoutput"}
+RUNNERS |= {"yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "yaml.full_load_all", "runpy.run_path"}
+RUNNERS |= {"hydra.utils.instantiate", "hydra.utils.call", "hydra.utils.get_method", "subprocess.getstatusoutput"}
 METHODS = {"read_pickle", "to_pickle", "load_from_checkpoint", "unsafe_load"}
+# Modules of which not even everything may be imported at once: it would be in there.
+STARLESS = {"torch", "builtins"} | {name.rpartition(".")[0] for name in RUNNERS if "." in name}
+# What is worth following through assignments: what leads to one of them.
+LEADING = [name.split(".") for name in RUNNERS | IMPORTERS | {"torch.load", "torch.serialization", "builtins.eval"}]
+WATCHED = {".".join(parts[:count]) for parts in LEADING for count in range(1, len(parts) + 1)}
+Aliases = dict[str, set[str]]
 
 
-def _dotted(node: ast.AST) -> str:
+def _names(node: ast.AST | None, aliases: Aliases) -> set[str]:
+    """Return the dotted names that an expression may stand for: ``t.load`` is torch.load after ``import torch as t``."""
+    if isinstance(node, ast.Name):
+        return aliases.get(node.id, {node.id})
     if isinstance(node, ast.Attribute):
-        return f"{_dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else "?"
+        return {_canonical(f"{name}.{node.attr}") for name in _names(node.value, aliases)}
+    if isinstance(node, ast.Call):
+        literals = [part.value for part in _given(node) if isinstance(part, ast.Constant)]
+        if _names(node.func, aliases) & IMPORTERS and literals and isinstance(literals[0], str):
+            return {literals[0]}
+        if isinstance(node.func, ast.Name) and node.func.id == "getattr" and literals:
+            return {_canonical(f"{name}.{literals[0]}") for name in _names(node.args[0], aliases)}
+    return {"?"}
+
+
+def _given(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
+
+
+def _canonical(name: str) -> str:
+    return name.removeprefix("builtins.").replace("torch.serialization.", "torch.")
+
+
+def _aliases(tree: ast.AST) -> Aliases:
+    """Return what each name that is imported or assigned may stand for, itself included, anywhere in the file."""
+    aliases: Aliases = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                bound = alias.asname or alias.name.partition(".")[0]
+                aliases.setdefault(bound, {bound}).add(alias.name if alias.asname else bound)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                bound = alias.asname or alias.name
+                aliases.setdefault(bound, {bound}).add(_canonical(f"{node.module}.{alias.name}"))
+    assigned = (node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr))
+    for node in sorted(assigned, key=lambda node: node.lineno):
+        names = {
+            name for name in _names(node.value, aliases) if name in WATCHED or name.partition(".")[0] in UNPICKLERS
+        }
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Name):
+                aliases[target.id] = aliases.get(target.id, {target.id}) | names
+    return aliases
 
 
 def dangers(source: str) -> list[str]:
     """Return what in ``source`` unpickles, runs text, or starts a shell: line and words."""
-    tree, found = ast.parse(source), []
+    tree = ast.parse(source)
+    aliases = _aliases(tree)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt | ast.expr)]
+    inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    inner |= {id(node.func) for node in nodes if isinstance(node, ast.Call) and _only_weights(node)}
+    named = [(node, _names(node, aliases)) for node in nodes if id(node) not in inner]
     # The exception alone harms nobody: torch.load raises it.
-    attributes = {_dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    harmless = {name for name in attributes if name.startswith("pickle.")} == {"pickle.UnpicklingError"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if not (alias.name == "pickle" and harmless)]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""] if [alias.name for alias in node.names] != ["UnpicklingError"] else []
-        else:
-            names = []
-        found += [f"{node.lineno}: import {name}" for name in names if name.partition(".")[0] in UNPICKLERS]
+    uses = {name for _, names in named for name in names if name.partition(".")[0] == "pickle"}
+    harmless = {"pickle"} if uses == {"pickle.UnpicklingError"} else set()
+    found = []
+    for node, names in named:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found += [f"{node.lineno}: import {name}" for name in _imported(node) - harmless]
+        found += [f"{node.lineno}: {name}" for name in names if _runs(name) and name != "pickle.UnpicklingError"]
         if isinstance(node, ast.Call):
             found += [f"{node.lineno}: {danger}" for danger in _dangers_of(node)]
     return found
 
 
+def _imported(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """Return the modules of an import that are unpicklers, or that give all they have."""
+    names = {alias.name for alias in node.names}
+    if isinstance(node, ast.Import):
+        return {name for name in names if name.partition(".")[0] in UNPICKLERS}
+    module = node.module or ""
+    if module.partition(".")[0] in UNPICKLERS and names != {"UnpicklingError"}:
+        return {f"from {module}"}
+    return {f"all of {module}"} if names == {"*"} and module in STARLESS else set()
+
+
+def _runs(name: str) -> bool:
+    beginnings = {name.rsplit(".", cut)[0] for cut in range(name.count(".") + 1)}
+    unpickles = name.partition(".")[0] in UNPICKLERS or "torch.load" in beginnings
+    return unpickles or bool(beginnings & RUNNERS) or name.rpartition(".")[2] in METHODS
+
+
+def _only_weights(call: ast.Call) -> bool:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}.get("weights_only")
+    return isinstance(given, ast.Constant) and given.value is True
+
+
 def _dangers_of(call: ast.Call) -> Iterator[str]:
-    name, given = _dotted(call.func), {keyword.arg: keyword.value for keyword in call.keywords}
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
     literal = {key: value.value for key, value in given.items() if isinstance(value, ast.Constant)}
-    if name in CALLS or name.rpartition(".")[2] in METHODS:
-        yield name
-    if name == "torch.load" and literal.get("weights_only") is not True:
-        yield "torch.load without weights_only=True"
     if "shell" in given and literal.get("shell") is not False:
         yield "shell="
     if "allow_pickle" in given and literal.get("allow_pickle") is not False:
@@ -97,6 +165,46 @@ def test_no_source_unpickles_runs_text_or_starts_a_shell(path: Path) -> None:
         "import numpy as np; np.load('x', allow_pickle=True)",
         "import pandas as pd; pd.read_pickle('x')",
         "from hydra.utils import instantiate; instantiate(config)",
+        "import pickle as p; p.UnpicklingError; p.loads(b'')",
+        "import pickle; p = pickle; e = pickle.UnpicklingError; p.loads(b'')",
+        "from torch import load; load('x')",
+        "from torch import load as read; read('x')",
+        "from torch.serialization import load; load('x')",
+        "from torch import serialization as s; s.load('x')",
+        "import torch as t; t.load('x')",
+        "import torch; t = torch; t.load('x')",
+        "import torch; read = torch.load; read('x')",
+        "import functools, torch; functools.partial(torch.load)('x')",
+        "import torch; torch.load.__call__('x')",
+        "import torch; getattr(torch, 'load')('x')",
+        "def f():\n    from torch import load\n    return load('x')",
+        "from torch import load; load('x')\ndef f():\n    from unrolled.model import load",
+        "from yaml import load; load('x', Loader)",
+        "from yaml import unsafe_load as safe_load; safe_load('x')",
+        "import yaml as y; y.load('x', Loader)",
+        "from pandas import read_pickle; read_pickle('x')",
+        "from os import system; system('ls')",
+        "import os as o; o.system('ls')",
+        "from os import *; system('ls')",
+        "import subprocess as s; s.getoutput('ls')",
+        "from subprocess import run; run('ls', shell=True)",
+        "f = eval",
+        "f = exec; f('1')",
+        "map(eval, lines)",
+        "def f(model):\n    eval = model.eval\ndef g():\n    eval('1')",
+        "import builtins; builtins.eval('1')",
+        "from builtins import exec as run; run('1')",
+        "from hydra import utils; utils.instantiate(config)",
+        "import importlib; importlib.import_module('pickle')",
+        "import importlib; importlib.import_module(name='pickle')",
+        "from importlib import import_module; import_module('joblib.numpy_pickle')",
+        "from importlib import import_module as get; get('dill').loads(b'')",
+        "import importlib; t = importlib.import_module('torch'); t.load('x')",
+        "__import__('pickle')",
+        "__import__('os').system('ls')",
+        "o = __import__('os'); o.system('ls')",
+        "get = __import__; get('pickle')",
+        "import builtins; builtins.__import__('pickle')",
     ],
 )
 def test_the_walk_sees_it(line: str) -> None:
@@ -112,6 +220,16 @@ def test_the_walk_sees_it(line: str) -> None:
         "import re; re.compile('x')",
         "import yaml; yaml.safe_load('x')",
         "import numpy as np; np.load('x', allow_pickle=False)",
+        "from torch import load; load('x', weights_only=True)",
+        "import torch as t; t.load('x', weights_only=True)",
+        "from yaml import safe_load as load; load('x')",
+        "from unrolled.model import load; load('x')",
+        "from re import compile as pattern; pattern('x')",
+        "from pickle import UnpicklingError",
+        "import importlib; importlib.import_module('unrolled.encoders.gru')",
+        "import importlib; importlib.import_module(name)",
+        "import subprocess as s; s.run(['ls'])",
+        "import torch; model = torch.compile(model)",
     ],
 )
 def test_the_walk_lets_pass_what_is_harmless(line: str) -> None:
@@ -142,8 +260,8 @@ def trace(tmp_path: Path) -> Iterator[Path]:
 
 def test_the_traps_work(tmp_path: Path) -> None:
     torch.save({"x": _Trap(tmp_path / "sprung")}, tmp_path / "trap.ckpt")
-    assert "weights_only" not in str(torch.serialization.load)  # only here, to see that the trap is one:
-    getattr(torch, "load")(tmp_path / "trap.ckpt", weights_only=False)  # noqa: B009
+    read = vars(torch)["load"]  # only here, to see that the trap is one, and by a way that the walk is blind to
+    read(tmp_path / "trap.ckpt", weights_only=False)
     assert (tmp_path / "sprung").exists()
 
 
