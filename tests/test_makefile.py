@@ -39,3 +39,17 @@ def test_help_lists_every_target() -> None:
     (targets,) = re.findall(r"^.PHONY: (.*)$", text, re.MULTILINE)
     listed = re.findall(r"^make (\w+) ", _make(ROOT, "help"), re.MULTILINE)
     assert set(listed) == set(targets.split())
+
+
+def test_make_refuses_to_unpickle_a_model_whatever_the_user_has_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("requirements.lock", "pyproject.toml", "constraints.txt", ".venv/installed"):
+        (tmp_path / name).touch()
+    started = tmp_path / ".venv" / "bin" / "mlflow"
+    started.write_text('#!/bin/sh\necho "unpickles: $MLFLOW_ALLOW_PICKLE_DESERIALIZATION"\n')
+    started.chmod(0o755)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
+    assert _make(tmp_path, "ui").endswith("\nunpickles: false\n")

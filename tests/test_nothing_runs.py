@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from conftest import ROOT
 from trainedfolders import write_trained
 from windowsets import series_windows
 
+from unrolled import trackingstore
 from unrolled.config import compose_config
 from unrolled.errors import UserError
 from unrolled.model import build, load
@@ -399,7 +401,11 @@ def _with_code(folder: Path, trace: Path) -> Path:
 def test_a_pickled_mlflow_model_is_refused(trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    for name in trackingstore.DEFAULTS:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    trackingstore.choose_defaults()
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     with pytest.raises(mlflow.MlflowException, match="Deserializing model using pickle is disallowed"):
         mlflow.pyfunc.load_model(str(_with_pickle(tmp_path / "model", trace)))
 
