@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from windowsets import series_windows
 
 from unrolled.errors import UserError
 from unrolled.identity import asked_of, identity_of
-from unrolled.receipt import read_receipt, receipt_of, table_digest, write_receipt
+from unrolled.receipt import MACHINE, SOFTWARE, read_receipt, receipt_of, table_digest, write_receipt
+from unrolled.receiptdiff import receipt_place
 from unrolled.yamlfile import read_yaml
 
 
@@ -116,3 +119,33 @@ def test_a_damaged_receipt_is_told(content: str, folder: Path, tmp_path: Path) -
         (tmp_path / "receipt.json").write_text(json.dumps(receipt_of(folder) | {part: {"sha256": "0"}}))
         with pytest.raises(UserError, match=rf"{part}\.\w+ is missing"):
             read_receipt(tmp_path / "receipt.json")
+
+
+CELLS = read_yaml(ROOT / "params.yaml")["cells"]
+LIBRARIES = {"torch", "pytorch-lightning", "numpy", "safetensors", "hydra-core", "omegaconf"}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_has_a_whole_receipt(cell: str, folder: Path) -> None:
+    receipt = read_receipt(ROOT / receipt_place(cell))
+    assert receipt.keys() == receipt_of(folder).keys()
+    assert receipt["cell"] == cell == "-".join(str(CELLS[cell][key]) for key in ("task", "model", "seed"))
+    software, curve, weights = (receipt[key] for key in ("software", "curve", "weights"))
+    assert software.keys() == set(SOFTWARE)
+    assert receipt["machine"].keys() == set(MACHINE)
+    assert software["libraries"].keys() >= LIBRARIES
+    assert software["deterministic"]["algorithms"] is True
+    assert receipt["predictions"].keys() == {"validation", "test"}
+    assert receipt["data"]
+    assert receipt["config"].keys() > {"encoder", "head", "training", "trainer"}
+    digests = [receipt[key] for key in ("windows", "code")] + [software["lock"], curve["sha256"], weights["sha256"]]
+    digests += [*receipt["data"].values(), *receipt["predictions"].values(), receipt["config"]["sha256"]]
+    assert [digest for digest in digests if not re.fullmatch("[0-9a-f]{64}", digest)] == []
+    assert curve["through"].keys() == curve["losses"].keys() >= {"1", str(curve["steps"])}
+    assert weights["tensors"]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
+def test_every_cells_receipt_is_committed() -> None:
+    listed = subprocess.run(["git", "ls-files", "reports"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert [cell for cell in CELLS if receipt_place(cell).as_posix() not in listed.splitlines()] == []

@@ -3,6 +3,9 @@
 import copy
 import os
 import signal
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import ROOT
-from windowsets import example_windows, series_windows, text_windows
+from windowsets import example_windows, image_windows, series_windows, text_windows
 
 from unrolled.batch import Batch
 from unrolled.config import compose_config
 from unrolled.errors import UserError
 from unrolled.learners.supervised import EpochRow, SupervisedLearner, detached, rate_factor
 from unrolled.model import SequenceModel, build
-from unrolled.training import OURS, Learned, assemble, fit, make_trainer, prepare_machine
+from unrolled.receipt import MACHINE, SOFTWARE
+from unrolled.training import OURS, Learned, assemble, fit, machine_facts, make_trainer, prepare_machine
 from unrolled.windowset import WindowSet
 
 
@@ -46,15 +50,31 @@ class _Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("task", ["energy", "shakespeare"])
+# Of each kind of data one; augmentation draws random numbers in every step.
+TURNED = {"rotate": 20.0, "scale": 0.1, "shear": 10.0, "shift": 1.0}
+RESUMED: dict[str, tuple[Callable[[], WindowSet], dict[str, Any]]] = {
+    "energy": (series_windows, {}),
+    "shakespeare": (text_windows, {}),
+    "mnist": (image_windows, {"augmentation": TURNED, "warmup_steps": 0}),
+}
+
+
+def test_augmentation_changes_what_is_learned(tmp_path: Path) -> None:
+    make_windows, training = RESUMED["mnist"]
+    turned, _ = _train(_config("mnist", **training), make_windows(), tmp_path / "turned")
+    plain, _ = _train(_config("mnist", **training | {"augmentation": None}), make_windows(), tmp_path / "plain")
+    assert not _same(turned, plain)
+
+
+@pytest.mark.parametrize("task", list(RESUMED))
 @pytest.mark.parametrize("averaging", [None, 0.9])
 @pytest.mark.parametrize("saved", ["EPOCHS_SECONDS", "WITHIN_EPOCH_SECONDS"])
 def test_a_killed_training_goes_on_to_the_same_bits(
     task: str, averaging: float | None, saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"unrolled.resume.{saved}", 0.0)
-    windows = series_windows() if task == "energy" else text_windows()
-    config = _config(task, averaging=averaging)
+    make_windows, training = RESUMED[task]
+    windows, config = make_windows(), _config(task, averaging=averaging, **training)
     config["encoder"] |= {"output_dropout": 0.3}
     whole, learned = _train(config, windows, tmp_path / "whole")
 
@@ -84,7 +104,7 @@ def _stop_at(step: int, with_signal: int, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(SupervisedLearner, "training_step", signalled)
 
 
-@pytest.mark.parametrize("task", ["energy", "shakespeare"])
+@pytest.mark.parametrize("task", list(RESUMED))
 @pytest.mark.parametrize("averaging", [None, 0.9])
 @pytest.mark.parametrize(
     ("step", "by"), [(0, signal.SIGTERM), (1, signal.SIGINT), (4, signal.SIGTERM), (7, signal.SIGINT)]
@@ -98,8 +118,8 @@ def test_ctrl_c_and_sigterm_stop_after_the_step_and_the_next_run_goes_on_from_it
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    windows = series_windows() if task == "energy" else text_windows()
-    config = _config(task, averaging=averaging)
+    make_windows, training = RESUMED[task]
+    windows, config = make_windows(), _config(task, averaging=averaging, **training)
     config["encoder"] |= {"output_dropout": 0.3}
     whole, learned = _train(config, windows, tmp_path / "whole")
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -341,3 +361,47 @@ def test_images_are_augmented_in_training_and_never_in_validation(
     assert seen == [True] * 10, "two epochs of 40 examples in batches of 8"
     with pytest.raises(UserError, match="training.augmentation turns images, but energy has none"):
         _train(_config(augmentation=config["training"]["augmentation"]), series_windows(), tmp_path / "series")
+
+
+@pytest.fixture
+def machine_as_it_was() -> Iterator[None]:
+    threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(matmul)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("machine_as_it_was")
+@pytest.mark.parametrize(("deterministic", "threads", "matmul"), [(True, 1, "highest"), (False, 2, "high")])
+def test_the_facts_of_a_machine_are_what_trains(
+    deterministic: bool, threads: int, matmul: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config()
+    config["trainer"] |= {"deterministic": deterministic, "threads": threads}
+    prepare_machine(threads, 0)
+    torch.set_float32_matmul_precision(matmul)
+    trainer = make_trainer(config, [])
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # neither Lightning's choice nor ours
+    facts = machine_facts(trainer)
+    assert facts.keys() | {"lock"} == {*MACHINE, *SOFTWARE}, "what a receipt takes of them"
+    assert {key: facts[key] for key in ("device", "precision", "threads")} == {
+        "device": "cpu",
+        "precision": "32-true",
+        "threads": threads,
+    }
+    assert facts["deterministic"] == {
+        "algorithms": deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "matmul_precision": matmul,
+        "cublas_workspace": ":16:8",
+    }
+    assert facts["libraries"] == {
+        name: version(name)
+        for name in ("torch", "pytorch-lightning", "numpy", "safetensors", "hydra-core", "omegaconf")
+    }
+    assert torch.__version__ == facts["libraries"]["torch"]
+    assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert facts["platform"] == f"{os.uname().sysname} {os.uname().machine}"
+    assert facts["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert isinstance(facts["processor"], str)

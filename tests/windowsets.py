@@ -66,6 +66,14 @@ def example_windows(examples: int = 60) -> WindowSet:
     return _window_set(meta, {"inputs": inputs, "targets": (np.arange(examples) % 3).astype(np.uint8)})
 
 
+def image_windows(examples: int = 60) -> WindowSet:
+    """``example_windows`` whose pixels differ within an image, so that turning or shifting one changes it."""
+    windows = example_windows(examples)
+    meta = {key: value for key, value in windows.meta.items() if key != "digest"}
+    arrays = windows.arrays | {"inputs": windows.arrays["inputs"] + 15 * np.arange(12, dtype=np.uint8).reshape(4, 3)}
+    return WindowSet(meta | {"digest": digest_of(meta, arrays)}, arrays)
+
+
 def _window_set(meta: dict[str, Any], arrays: dict[str, Any]) -> WindowSet:
     meta |= {"source": "stand-in", "licence": "none", "attribution": "made for a test", "raw_sha256": {}, "asked": {}}
     return WindowSet(meta | {"digest": digest_of(meta, arrays)}, arrays)
