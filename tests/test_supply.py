@@ -149,6 +149,28 @@ def test_the_workflow_runs_the_tests_that_everyone_runs() -> None:
     assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE), "and so does .ci/run"
 
 
+def test_ci_compares_the_bits_of_a_cell_of_every_task() -> None:
+    text, params = (ROOT / ".ci" / "run").read_text(), yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert "set -euo pipefail" in text.splitlines(), "the first that fails ends it"
+    (block,) = re.findall(r"^for cell in ([^;]*); do$(.*?)^done$", text, re.MULTILINE | re.DOTALL)
+    cells, commands = block[0].split(), [line.strip() for line in block[1].splitlines()]
+    assert set(cells) <= set(params["cells"])
+    assert sorted(params["cells"][cell]["task"] for cell in cells) == sorted(params["tasks"])
+    asked = '"task=$task" "model=$model" "seed=$seed" trainer=smoke trainer.limit_train_batches=16'
+    expected = [
+        'dvc repro --quiet "window@$task"',
+        "for turn in first second; do",
+        f'unrolled train {asked} "out=outputs/$cell-$turn"',
+        'unrolled diff "outputs/$cell-first" "outputs/$cell-second"',
+        '[ -z "${UNROLLED_MIRROR:-}" ] || unrolled verify "$cell" steps=64',
+    ]
+    assert [line for line in commands if line in expected] == expected, (
+        "trained twice, compared, and held to the receipt"
+    )
+    after = text.partition(block[1])[2].splitlines()
+    assert "unrolled verify energy-rnn-0" in after, "and one cell whole"
+
+
 def _acceptance(**changed: object) -> Acceptance:
     values = {"id": "CVE-1", "date": TODAY - timedelta(9), "expires": TODAY, "reason": "unreachable"} | changed
     return Acceptance(**values)  # type: ignore[arg-type]
