@@ -67,7 +67,7 @@ def cells_of(params: Mapping[str, Any]) -> list[str]:
 
 
 def public(uri: str) -> str:
-    """Return ``uri`` without a password."""
+    """Return ``uri`` without user, password, query and fragment."""
     from unrolled.trackingstore import public_uri
 
     return public_uri(uri)
@@ -81,7 +81,7 @@ def choose_data(root: Path, mirror: str | None) -> None:
         reasons = "\n".join(f"    {task}: {reason}" for task, reason in missing.items())
         print(BANNER.format(line="!" * 100, reasons=reasons), flush=True)
     else:
-        print(f"data: real, from {mirror or 'the publishers'}", flush=True)
+        print(f"data: real, from {public(mirror) if mirror else 'the publishers'}", flush=True)
 
 
 def set_data(params: Path, value: str) -> None:
