@@ -25,6 +25,21 @@ serialize._yaml._dump = tear
 with serialize.modify_yaml("dvc.lock") as data:
     data["stages"] = {}
 """
+DIE = """
+import os
+from pathlib import Path
+from dvc.utils import serialize
+from unrolled import dvccommand
+dvccommand.write_yaml_whole()
+Path.replace = os.replace = lambda *_: os.kill(os.getpid(), 9)
+serialize.dump_yaml("dvc.lock", {"stages": {}})
+"""
+WRITE = """
+from dvc.utils import serialize
+from unrolled import dvccommand
+dvccommand.write_yaml_whole()
+serialize.dump_yaml("dvc.lock", {"stages": {}})
+"""
 # Stands for `unrolled repro`, which starts DVC in a session of its own.
 PARENT = """
 import subprocess
@@ -38,6 +53,17 @@ def test_a_kill_while_dvc_writes_its_lock_file_leaves_the_earlier_one(tmp_path: 
     died = subprocess.run([sys.executable, "-c", TEAR], cwd=tmp_path, env=ENVIRONMENT)
     assert died.returncode == -signal.SIGKILL
     assert (tmp_path / "dvc.lock").read_text() == "schema: '2.0'\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
+
+
+def test_what_a_kill_leaves_of_a_lock_file_git_ignores_and_the_next_to_write_removes(tmp_path: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", DIE], cwd=tmp_path, env=ENVIRONMENT)
+    assert died.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert subprocess.run(["git", "check-ignore", "--quiet", left.name], cwd=ROOT).returncode == 0, left.name
+    subprocess.run([sys.executable, "-c", WRITE], cwd=tmp_path, env=ENVIRONMENT, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
+    assert (tmp_path / "dvc.lock").read_text() == "stages: {}\n"
 
 
 @pytest.mark.slow

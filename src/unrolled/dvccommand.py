@@ -4,10 +4,13 @@
 kill loses no dvc.lock.
 """
 
+import io
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from unrolled.outputs import write_whole
 
 
 def dvc_command(*arguments: str) -> tuple[str, ...]:
@@ -32,15 +35,10 @@ def write_yaml_whole() -> None:
     """
     from dvc.utils.serialize import _common, _yaml
 
-    dump = _common._dump_data
-
     def dump_whole(path: Any, data: Any, dumper: Any, fs: Any = None, **options: Any) -> None:
-        partial = f"{path}.{os.getpid()}.partial"
-        try:
-            dump(partial, data, dumper, fs=fs, **options)
-            os.replace(partial, path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        text = io.StringIO()
+        dumper(data, text, **options)
+        write_whole(Path(path), text.getvalue())
 
     _common._dump_data = _yaml._dump_data = dump_whole
 
