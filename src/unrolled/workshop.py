@@ -12,6 +12,7 @@ from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.dvccommand import dvc_command, dvc_environment
 from unrolled.errors import UserError
+from unrolled.outputs import write_whole
 from unrolled.privatecache import keep_private
 
 PAIRS = {"energy": "rnn", "mnist": "lstm", "shakespeare": "gru", "bitcoin": "cnn_lstm"}
@@ -95,7 +96,7 @@ def set_data(params: Path, value: str) -> None:
     if count != 1:
         raise UserError(f"{params} has {count} lines `data: real` or `data: stand-in`; expected one")
     if changed != text:
-        params.write_text(changed, encoding="utf-8")
+        write_whole(params, changed)
 
 
 def run_dvc(root: Path, *targets: str) -> None:
