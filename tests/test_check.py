@@ -2,12 +2,15 @@
 
 import gzip
 import hashlib
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, clean_environment
 
 from unrolled.check import check_cells, missing_data, read_params
 from unrolled.errors import UserError
@@ -80,6 +83,23 @@ def test_set_data_changes_one_line(tmp_path: Path) -> None:
     path.write_text("tasks: []\n")
     with pytest.raises(UserError, match="has 0 lines `data: real`"):
         set_data(path, "real")
+
+
+def test_a_kill_while_params_is_rewritten_leaves_the_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("data: real\n")
+    code = (
+        "import os; from pathlib import Path; from unrolled.workshop import set_data\n"
+        "def tear(path, *_, **__): path.open('w').close(); os.kill(os.getpid(), 9)\n"
+        "Path.write_text = tear; set_data(Path('params.yaml'), 'stand-in')"
+    )
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT / "src")}
+    died = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+    assert died.returncode == -signal.SIGKILL
+    assert path.read_text() == "data: real\n"
+    set_data(path, "stand-in")
+    assert path.read_text() == "data: stand-in\n"
+    assert [left.name for left in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_without_a_source_the_stand_ins_are_chosen_loudly(

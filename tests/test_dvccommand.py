@@ -1,4 +1,4 @@
-"""DVC as our commands start it: a kill tears no dvc.lock, and it ends with the command that started it."""
+"""DVC as our commands start it: a kill tears no dvc.lock, it ends with its starter, and kept out it names who holds the lock."""
 
 import os
 import signal
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import zc.lockfile
 from conftest import ROOT, clean_environment
 from test_sidebyside import WRITER, _alive, _wait_for
+
+from unrolled.dvccommand import dvc_command, lock_holder
 
 ENVIRONMENT = clean_environment() | {"PYTHONPATH": str(ROOT / "src")}
 TEAR = """
@@ -25,6 +28,21 @@ serialize._yaml._dump = tear
 with serialize.modify_yaml("dvc.lock") as data:
     data["stages"] = {}
 """
+DIE = """
+import os
+from pathlib import Path
+from dvc.utils import serialize
+from unrolled import dvccommand
+dvccommand.write_yaml_whole()
+Path.replace = os.replace = lambda *_: os.kill(os.getpid(), 9)
+serialize.dump_yaml("dvc.lock", {"stages": {}})
+"""
+WRITE = """
+from dvc.utils import serialize
+from unrolled import dvccommand
+dvccommand.write_yaml_whole()
+serialize.dump_yaml("dvc.lock", {"stages": {}})
+"""
 # Stands for `unrolled repro`, which starts DVC in a session of its own.
 PARENT = """
 import subprocess
@@ -38,6 +56,45 @@ def test_a_kill_while_dvc_writes_its_lock_file_leaves_the_earlier_one(tmp_path: 
     died = subprocess.run([sys.executable, "-c", TEAR], cwd=tmp_path, env=ENVIRONMENT)
     assert died.returncode == -signal.SIGKILL
     assert (tmp_path / "dvc.lock").read_text() == "schema: '2.0'\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
+
+
+def test_what_a_kill_leaves_of_a_lock_file_git_ignores_and_the_next_to_write_removes(tmp_path: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", DIE], cwd=tmp_path, env=ENVIRONMENT)
+    assert died.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert subprocess.run(["git", "check-ignore", "--quiet", left.name], cwd=ROOT).returncode == 0, left.name
+    subprocess.run([sys.executable, "-c", WRITE], cwd=tmp_path, env=ENVIRONMENT, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
+    assert (tmp_path / "dvc.lock").read_text() == "stages: {}\n"
+
+
+def test_a_lock_is_held_by_the_process_that_it_names_if_that_has_it_open(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    assert lock_holder(file) is None
+    held = zc.lockfile.LockFile(str(file))  # as DVC does
+    told = lock_holder(file)
+    assert told is not None
+    assert told.startswith(f"(PID {os.getpid()}): ")
+    held.close()
+    assert lock_holder(file) is None, "it still names us"
+    for content in ("", "me", "-1", f"{2**70}"):
+        file.write_text(content)
+        assert lock_holder(file) is None
+
+
+@pytest.mark.slow
+def test_a_dvc_that_is_kept_out_names_who_holds_the_lock(tmp_path: Path) -> None:
+    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, check=True)
+    held = zc.lockfile.LockFile(str(tmp_path / ".dvc/tmp/lock"))
+    try:
+        out = subprocess.run(dvc_command("repro"), cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    finally:
+        held.close()
+    assert out.returncode
+    assert f"the lock {tmp_path / '.dvc/tmp/lock'} is held by (PID {os.getpid()}): " in out.stderr
+    assert "most likely" not in out.stderr.lower()
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from unrolled.addresses import public
 from unrolled.errors import UserError
 from unrolled.fetch import fetch_file, plan_attempts, unavailable
 from unrolled.rawfile import RawFile
+from unrolled.trackingstore import attempt, describe, public_uri
+from unrolled.workshop import choose_data
 
 CANARY = "canary+in/a coal-mine"
 QUOTED = quote(CANARY, safe="")
@@ -136,3 +138,51 @@ def test_a_mirror_is_named_without_its_password(locked: str, tmp_path: Path) -> 
 )
 def test_an_address_is_shown_without_user_and_password(text: str, shown: str) -> None:
     assert public(text) == shown
+
+
+STORES = [
+    (f"http://me:{QUOTED}@host/x?token={QUOTED}#{QUOTED}", "http://host/x"),
+    (f"postgres://host/db?password={QUOTED}", "postgres://host/db"),
+    (f"postgres://host/db?password={CANARY}", "postgres://host/db"),  # with its slash and its space
+    (f"postgresql://me:{CANARY}@host/db", "postgresql://host/db"),
+    (f"http://host/x?token=a@{QUOTED}", "http://..."),
+    (f"http://me:a?{QUOTED}@host/x", "http://..."),
+    (f"sqlite:////home/me@work/mlflow.db?password={QUOTED}", "sqlite:////home/me@work/mlflow.db"),
+    ("/home/me/mlruns", "/home/me/mlruns"),
+]
+
+
+@pytest.mark.parametrize(("uri", "shown"), STORES)
+def test_a_store_is_shown_without_user_password_query_and_fragment(uri: str, shown: str) -> None:
+    assert public_uri(uri) == shown
+
+
+@pytest.mark.parametrize(("uri", "shown"), STORES)
+def test_the_notice_of_a_store_that_does_not_work_keeps_what_its_address_hides(
+    uri: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    def fail() -> None:
+        raise OSError(f"unsupported URI '{uri}' for the registry")
+
+    assert attempt(tmp_path, fail) is None
+    said = capsys.readouterr().out
+    assert f"unsupported URI '{shown}' for the registry" in said
+    assert f"completes {shown} from" in said
+    assert not _told(said.encode())
+    assert CANARY.split()[-1] not in said
+
+
+def test_other_addresses_in_an_error_are_cut_too() -> None:
+    error = OSError(f'moved to "http://me:x@host/y?token={QUOTED}" or http://there/z#{QUOTED}')
+    assert describe(error, "http://here") == 'OSError: moved to "http://host/y" or http://there/z'
+
+
+def test_make_run_names_a_mirror_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.setattr("unrolled.workshop.missing_data", lambda *_: [])
+    choose_data(tmp_path, f"http://user:{QUOTED}@host/files?token={QUOTED}")
+    assert capsys.readouterr().out == "data: real, from http://host/files\n"

@@ -92,9 +92,9 @@ def track(root: Path) -> None:
             print(f"{run.place}: {'mirrored' if _complete(store, run) else 'already complete'}", flush=True)
         close_abandoned(store)
     except failures() as error:
-        where = public_uri(tracking_uri(root))
+        uri = tracking_uri(root)
         raise UserError(
-            f"the store {where} failed: {describe(error)}; mend or start it and run `unrolled track` again"
+            f"the store {public_uri(uri)} failed: {describe(error, uri)}; mend or start it and run `unrolled track` again"
         ) from error
     if damaged:
         raise UserError(f"{damaged} of {len(folders)} model folders could not be read; the lines above name them")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from unrolled.addresses import public
 from unrolled.sidecar import main_checkout
 
 Result = TypeVar("Result")
@@ -30,6 +30,7 @@ DEFAULTS = {
 }
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 LOCK_SECONDS = 60.0
+ADDRESS = re.compile(r"""[\w+.-]+://\S*?(?=['"]?(?:\s|$))""")  # without the quote that closes it
 
 # Stores that failed in this process: one notice each, then silence. Only `unrolled track` asks them again.
 _given_up: set[str] = set()
@@ -108,7 +109,7 @@ def attempt(root: Path, action: Callable[[], Result]) -> Result | None:
     except failures() as error:
         _given_up.add(uri)
         print(
-            f"notice: not tracked in MLflow from here on: {describe(error)}. Nothing is lost: "
+            f"notice: not tracked in MLflow from here on: {describe(error, uri)}. Nothing is lost: "
             f"`unrolled track` completes {public_uri(uri)} from the files.",
             flush=True,
         )
@@ -139,10 +140,10 @@ def failures() -> tuple[type[Exception], ...]:
     return MlflowException, SQLAlchemyError, OSError, ImportError, ParseError, ValueError
 
 
-def describe(error: Exception) -> str:
-    """Return the first line of an error without any password that an address in it has."""
-    lines = str(error).strip().splitlines()
-    text = public(lines[0] if lines else "")
+def describe(error: Exception, uri: str) -> str:
+    """Return the first line of what the store at ``uri`` raised; the addresses in it as ``public_uri`` shows them."""
+    lines = str(error).strip().replace(uri, public_uri(uri)).splitlines()
+    text = ADDRESS.sub(lambda found: public_uri(found[0]), lines[0] if lines else "")
     asked, failed, why = text.partition(" failed with exception ")
     if failed:  # urllib3's own words for a server that is not there fill half a screen
         return f"{asked} got no answer ({'it took too long' if 'timed out' in why else 'no connection'})"
@@ -150,9 +151,15 @@ def describe(error: Exception) -> str:
 
 
 def public_uri(uri: str) -> str:
-    """Return an address without user, password, query and fragment."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else uri
+    """Return an address without user, password, query and fragment; its scheme alone if they cannot be told apart."""
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
+        return uri
+    place, *hidden = re.split("[?#]", rest, maxsplit=1)
+    if place.startswith("/"):  # a file: no user
+        return f"{scheme}://{place}"
+    # http://host?token=a@b or http://me:se?cret@host
+    return f"{scheme}://..." if "@" in "".join(hidden) else f"{scheme}://{place.rpartition('@')[2]}"
 
 
 @contextmanager

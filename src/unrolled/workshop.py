@@ -12,6 +12,7 @@ from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
 from unrolled.dvccommand import dvc_command, dvc_environment
 from unrolled.errors import UserError
+from unrolled.outputs import write_whole
 from unrolled.privatecache import keep_private
 
 PAIRS = {"energy": "rnn", "mnist": "lstm", "shakespeare": "gru", "bitcoin": "cnn_lstm"}
@@ -67,7 +68,7 @@ def cells_of(params: Mapping[str, Any]) -> list[str]:
 
 
 def public(uri: str) -> str:
-    """Return ``uri`` without a password."""
+    """Return ``uri`` without user, password, query and fragment."""
     from unrolled.trackingstore import public_uri
 
     return public_uri(uri)
@@ -81,7 +82,7 @@ def choose_data(root: Path, mirror: str | None) -> None:
         reasons = "\n".join(f"    {task}: {reason}" for task, reason in missing.items())
         print(BANNER.format(line="!" * 100, reasons=reasons), flush=True)
     else:
-        print(f"data: real, from {mirror or 'the publishers'}", flush=True)
+        print(f"data: real, from {public(mirror) if mirror else 'the publishers'}", flush=True)
 
 
 def set_data(params: Path, value: str) -> None:
@@ -95,7 +96,7 @@ def set_data(params: Path, value: str) -> None:
     if count != 1:
         raise UserError(f"{params} has {count} lines `data: real` or `data: stand-in`; expected one")
     if changed != text:
-        params.write_text(changed, encoding="utf-8")
+        write_whole(params, changed)
 
 
 def run_dvc(root: Path, *targets: str) -> None:
