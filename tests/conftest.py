@@ -18,6 +18,9 @@ settings.load_profile("same")
 ROOT = Path(__file__).parents[1]
 
 
+Fault = Callable[[str, str], AbstractContextManager[None]]
+
+
 @pytest.fixture
 def run_module() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run ``python -m MODULE ARGS`` in a folder, as a stage does, with the folder's own code first if it has some."""
@@ -46,7 +49,7 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def fault(request: pytest.FixtureRequest) -> Callable[[str, str], AbstractContextManager[None]]:
+def fault(request: pytest.FixtureRequest) -> Fault:
     """``with fault(kind, promise):`` counts one fault for reports/reliability.md."""
     from reliability import counted
 

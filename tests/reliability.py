@@ -17,7 +17,8 @@ INTRODUCTION = """\
 
 Written by `make chaos`, which injects each of these into real processes, real files and real servers on 127.0.0.1. Survived
 means: what went wrong was named, the same command again (or the one that the message gives) finished, and every output had
-the bytes of an undisturbed run.
+the bytes of an undisturbed run. Of an input that no command can mend (damaged, hostile, too large, or a training that diverges
+on it) it means what its heading or row says, and that the message told what to do.
 
 """
 

@@ -6,19 +6,15 @@
 import random
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scratchcheckout
-from conftest import clean_environment
+from conftest import Fault, clean_environment
 from faultycheckout import PATIENCE_SECONDS, STEPS, Ended, FaultyCheckout, copied, make_reference, statuses
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
-
-Fault = Callable[[str, str], AbstractContextManager[None]]
 
 CELLS = ("energy-gru-0", "shakespeare-gru-0")
 FIRST_SAVED = 16  # the first epoch, of 15 steps, is saved in any case
