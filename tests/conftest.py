@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,9 @@ settings.register_profile("same", derandomize=True, database=None, deadline=None
 settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
+
+
+Fault = Callable[[str, str], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -46,11 +49,39 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def fault(request: pytest.FixtureRequest) -> Callable[[str, str], AbstractContextManager[None]]:
+def fault(request: pytest.FixtureRequest) -> Fault:
     """``with fault(kind, promise):`` counts one fault for reports/reliability.md."""
     from reliability import counted
 
     return partial(counted, test=request.node.nodeid.partition("[")[0])
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    from reliability import began
+
+    if not hasattr(session.config, "workerinput"):  # pytest-xdist's workers have sessions of their own
+        began()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell reports/reliability.md of each test that came to no fault: it is skipped, or its fixtures failed."""
+    from reliability import not_tried
+
+    made = yield
+    if call.excinfo is not None and (made.skipped or made.when == "setup"):
+        not_tried(item.nodeid.partition("[")[0], str(call.excinfo.value) or call.excinfo.typename)
+    return made
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    from reliability import ended
+
+    whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if whole and not hasattr(session.config, "workerinput"):
+        ended()
 
 
 @pytest.fixture(scope="session")

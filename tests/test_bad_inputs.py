@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from badinputs import DOC, Tried, page
-from conftest import ROOT, clean_environment
+from conftest import ROOT, Fault, clean_environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,13 +30,15 @@ def tried() -> list[Tried]:
     return [Tried(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def test_each_is_told_in_one_line_within_a_second_and_200_mb(tried: list[Tried]) -> None:
+@pytest.mark.chaos(make_test=True)
+def test_each_is_told_in_one_line_within_a_second_and_200_mb(tried: list[Tried], fault: Fault) -> None:
     for one in tried:
         what = f"{one.reader}, {one.given}"
-        assert "\n" not in one.told, what
-        assert (one.told == "(is read)") == ("byte order mark" in one.given and "YAML" not in one.reader), what
-        assert one.seconds < 1, f"{what}: {one.seconds:.2f} s"
-        assert one.grown < 200e6, f"{what}: {one.grown / 1e6:.0f} MB"
+        with fault("bad inputs, each told in one line, or read rightly, within a second and 200 MB", one.reader):
+            assert "\n" not in one.told, what
+            assert (one.told == "(is read)") == ("byte order mark" in one.given and "YAML" not in one.reader), what
+            assert one.seconds < 1, f"{what}: {one.seconds:.2f} s"
+            assert one.grown < 200e6, f"{what}: {one.grown / 1e6:.0f} MB"
 
 
 def test_the_page_shows_what_is_told(tried: list[Tried]) -> None:

@@ -4,21 +4,20 @@
 """
 
 import random
+import re
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scratchcheckout
-from conftest import clean_environment
+from conftest import Fault, clean_environment
 from faultycheckout import PATIENCE_SECONDS, STEPS, Ended, FaultyCheckout, copied, make_reference, statuses
+from loopback import PROXIES
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
-Fault = Callable[[str, str], AbstractContextManager[None]]
 
 CELLS = ("energy-gru-0", "shakespeare-gru-0")
 FIRST_SAVED = 16  # the first epoch, of 15 steps, is saved in any case
@@ -172,13 +171,37 @@ def test_a_training_of_something_else_starts_afresh_and_says_so(
             checkout.check_whole(reference)
 
 
-COMMANDS = {"dvc repro": ("dvc", "repro"), "unrolled repro jobs=2": ("unrolled.cli", "repro", "jobs=2")}
+COMMANDS = {
+    "dvc repro": ("dvc", "repro"),
+    "unrolled repro jobs=2": ("unrolled.cli", "repro", "jobs=2"),
+    "make run": ("unrolled.workshop",),  # what it runs
+}
+
+
+def _let_make_run_be_small(root: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it take the checkout's own two cells, and nowhere find the real data, also where there is a network."""
+    workshop = root / "src/unrolled/workshop.py"
+    pairs = dict(cell.split("-")[:2] for cell in CELLS)
+    text, count = re.subn(r"(?m)^PAIRS = .*$", f"PAIRS = {pairs}", workshop.read_text())
+    assert count == 1
+    workshop.write_text(text)
+    mirror.mkdir()
+    monkeypatch.setenv("UNROLLED_MIRROR", str(mirror))
+    for proxy in PROXIES:
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_of_two_at_once_each_finishes_or_names_who_holds_the_lock(
-    name: str, reference: FaultyCheckout, checkout: FaultyCheckout, fault: Fault
+    name: str,
+    reference: FaultyCheckout,
+    checkout: FaultyCheckout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
 ) -> None:
+    if name == "make run":
+        _let_make_run_be_small(checkout.root, tmp_path / "empty", monkeypatch)
     with fault("two at once", f"two `{name}` in one checkout"):
         checkout.forget(*(f"{stage}@{cell}" for stage in ("train", "evaluate") for cell in CELLS))
         started = [checkout.start(*COMMANDS[name]) for _ in range(2)]

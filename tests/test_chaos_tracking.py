@@ -6,19 +6,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scratchcheckout
-from conftest import clean_environment
+from conftest import Fault, clean_environment
 from faultycheckout import PATIENCE_SECONDS, TRAINER, ask, metrics_that_repeat, statuses
 from faultyserver import MlflowServer, Proxy, free_port, proxied
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
-Fault = Callable[[str, str], AbstractContextManager[None]]
 Fate = Callable[[int], str | float]
 
 EPOCHS = 4

@@ -6,12 +6,12 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import victims
+from conftest import Fault
 from faultycheckout import metrics_that_repeat, statuses
 from trainedfolders import HISTORY, write_trained
 from windowsets import series_windows
@@ -22,7 +22,6 @@ from unrolled.windowset import check_digest, open_windows
 
 pytestmark = pytest.mark.slow
 
-Fault = Callable[[str, str], AbstractContextManager[None]]
 Processes = Any  # multiprocessing's context
 
 KIND = "kill -9, at random moments of one process"

@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, Fault
 from trainedfolders import write_trained
 from windowsets import series_windows
 
@@ -253,11 +254,21 @@ def _pickled_trap(trace: Path) -> bytes:
     return f"cos\nsystem\n(S'touch {trace}'\ntR.".encode()
 
 
+Hostile = Callable[[str], AbstractContextManager[Path]]
+
+
 @pytest.fixture
-def trace(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "trace"
-    yield path
-    assert not path.exists(), "what was read has run"
+def hostile(tmp_path: Path, fault: Fault) -> Hostile:
+    """``with hostile(what) as trace:`` counts one hostile file that would make the file ``trace`` if it were run."""
+
+    @contextmanager
+    def tried(what: str) -> Iterator[Path]:
+        trace = tmp_path / "trace"
+        with fault("hostile files, of which nothing runs", what):
+            yield trace
+            assert not trace.exists(), "what was read has run"
+
+    return tried
 
 
 def test_the_traps_work(tmp_path: Path) -> None:
@@ -301,41 +312,48 @@ def half_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["last.ckpt"])
+@pytest.mark.chaos(make_test=True)
 @pytest.mark.parametrize("kind", ["zip", "pickle"])
 def test_a_hostile_checkpoint_is_not_unpickled(
-    name: str, kind: str, half_trained: Path, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, half_trained: Path, hostile: Hostile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     resume = shutil.copytree(half_trained, tmp_path / "resume")
-    if kind == "zip":
-        content = torch.load(resume / name, weights_only=True)
-        torch.save(content | {"hyper_parameters": {"x": _Trap(trace)}}, resume / name)
-    else:
-        (resume / name).write_bytes(_pickled_trap(trace))
-    _train(resume)
-    assert "afresh" in capsys.readouterr().out, "it is told that the checkpoint was not used"
+    path = resume / "last.ckpt"
+    with hostile(f"a checkpoint with a pickle that makes a file, {kind}") as trace:
+        if kind == "zip":
+            content = torch.load(path, weights_only=True)
+            torch.save(content | {"hyper_parameters": {"x": _Trap(trace)}}, path)
+        else:
+            path.write_bytes(_pickled_trap(trace))
+        _train(resume)
+        assert "afresh" in capsys.readouterr().out, "it is told that the checkpoint was not used"
 
 
-def test_a_checkpoint_that_names_a_class_makes_none(half_trained: Path, trace: Path, tmp_path: Path) -> None:
+@pytest.mark.chaos(make_test=True)
+def test_a_checkpoint_that_names_a_class_makes_none(half_trained: Path, hostile: Hostile, tmp_path: Path) -> None:
     resume = shutil.copytree(half_trained, tmp_path / "resume")
-    call = {"_target_": "os.system", "_args_": [f"touch {trace}"], "command": f"touch {trace}"}
-    names = {"_instantiator": "os.system", "_class_path": "os.system", "class_path": "os.system", "init_args": call}
-    for path in resume.glob("*.ckpt"):
-        content = torch.load(path, weights_only=True)
-        content |= {"hyper_parameters": call | names, "hparams_name": "kwargs", "hparams_type": "os.system"}
-        content |= {"datamodule_hyper_parameters": call | names, "datamodule_hparams_type": "os.system"}
-        torch.save(content, path)
-    whole = _train(tmp_path / "whole")
-    assert all(torch.equal(tensor, whole[name]) for name, tensor in _train(resume).items())
+    with hostile("a checkpoint that names a function to call") as trace:
+        call = {"_target_": "os.system", "_args_": [f"touch {trace}"], "command": f"touch {trace}"}
+        names = {"_instantiator": "os.system", "_class_path": "os.system", "class_path": "os.system", "init_args": call}
+        for path in resume.glob("*.ckpt"):
+            content = torch.load(path, weights_only=True)
+            content |= {"hyper_parameters": call | names, "hparams_name": "kwargs", "hparams_type": "os.system"}
+            content |= {"datamodule_hyper_parameters": call | names, "datamodule_hparams_type": "os.system"}
+            torch.save(content, path)
+        whole = _train(tmp_path / "whole")
+        assert all(torch.equal(tensor, whole[name]) for name, tensor in _train(resume).items())
 
 
-def test_pickled_weights_are_refused(trace: Path, tmp_path: Path) -> None:
+@pytest.mark.chaos(make_test=True)
+def test_pickled_weights_are_refused(hostile: Hostile, tmp_path: Path) -> None:
     folder = write_trained(tmp_path, series_windows(), place="outputs/foreign")
     weights = folder / "weights.safetensors"
-    torch.save({"x": _Trap(trace)}, weights)
-    _refused(lambda: load(folder), "is no whole model folder (SafetensorError: ")
-    weights.write_bytes(_pickled_trap(trace))
-    _refused(lambda: load(folder), "is no whole model folder (SafetensorError: ")
+    with hostile("a model's weights with a pickle that makes a file, zip") as trace:
+        torch.save({"x": _Trap(trace)}, weights)
+        _refused(lambda: load(folder), "is no whole model folder (SafetensorError: ")
+    with hostile("a model's weights with a pickle that makes a file, pickle") as trace:
+        weights.write_bytes(_pickled_trap(trace))
+        _refused(lambda: load(folder), "is no whole model folder (SafetensorError: ")
 
 
 def _refused(action: Callable[[], Any], told: str) -> None:
@@ -345,6 +363,7 @@ def _refused(action: Callable[[], Any], told: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.chaos(make_test=True)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -358,23 +377,26 @@ def _refused(action: Callable[[], Any], told: str) -> None:
         ("data_digest", "../../etc"),
     ],
 )
-def test_a_name_in_a_models_meta_data_is_no_path(key: str, value: Any, tmp_path: Path) -> None:
+def test_a_name_in_a_models_meta_data_is_no_path(key: str, value: Any, hostile: Hostile, tmp_path: Path) -> None:
     folder = write_trained(tmp_path, series_windows(), place="outputs/foreign")
     about = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps(about | {key: value}))
     told = f"meta.json: {key}={value!r} is no {key}; train this model again"
-    _refused(lambda: read_about(folder), told)
-    _refused(lambda: read_trained(tmp_path, folder), told)
+    with hostile(f"a model's meta data with {value!r} for its {key}"):
+        _refused(lambda: read_about(folder), told)
+        _refused(lambda: read_trained(tmp_path, folder), told)
 
 
-def test_a_hostile_configuration_is_not_mirrored(tmp_path: Path) -> None:
+@pytest.mark.chaos(make_test=True)
+def test_a_hostile_configuration_is_not_mirrored(hostile: Hostile, tmp_path: Path) -> None:
     folder = write_trained(tmp_path, series_windows(), place="outputs/foreign")
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"training": {"x": {"_target_": "os.system"}}}))
-    _refused(
-        lambda: read_trained(tmp_path, folder),
-        "outputs/foreign/config.yaml: training.x._target_='os.system': _target_ would",
-    )
+    with hostile("a model's configuration that names a function to call"):
+        _refused(
+            lambda: read_trained(tmp_path, folder),
+            "outputs/foreign/config.yaml: training.x._target_='os.system': _target_ would",
+        )
 
 
 def _mlflow_model(folder: Path, **flavor: Any) -> Path:
@@ -397,8 +419,9 @@ def _with_code(folder: Path, trace: Path) -> Path:
     return folder
 
 
+@pytest.mark.chaos(make_test=True)
 @pytest.mark.filterwarnings("ignore")
-def test_a_pickled_mlflow_model_is_refused(trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickled_mlflow_model_is_refused(hostile: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
     for name in trackingstore.DEFAULTS:
@@ -406,24 +429,34 @@ def test_a_pickled_mlflow_model_is_refused(trace: Path, tmp_path: Path, monkeypa
         monkeypatch.delenv(name)
     trackingstore.choose_defaults()
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
-    with pytest.raises(mlflow.MlflowException, match="Deserializing model using pickle is disallowed"):
+    with (
+        hostile("an MLflow model with a pickle that makes a file") as trace,
+        pytest.raises(mlflow.MlflowException, match="Deserializing model using pickle is disallowed"),
+    ):
         mlflow.pyfunc.load_model(str(_with_pickle(tmp_path / "model", trace)))
 
 
-@pytest.mark.parametrize("make", [_with_pickle, _with_code])
+@pytest.mark.chaos(make_test=True)
+@pytest.mark.parametrize(("make", "brought"), [(_with_pickle, "a pickle"), (_with_code, "code")])
 @pytest.mark.parametrize("with_model_folder", [False, True])
 def test_serving_runs_nothing_that_a_foreign_model_brings(
-    make: Callable[[Path, Path], Path], with_model_folder: bool, trace: Path, tmp_path: Path, run_module: Any
+    make: Callable[[Path, Path], Path],
+    brought: str,
+    with_model_folder: bool,
+    hostile: Hostile,
+    tmp_path: Path,
+    run_module: Any,
 ) -> None:
-    folder = make(tmp_path / "model", trace)
-    if with_model_folder:  # a hostile MLflow model may also look like a model folder of ours
-        shutil.copytree(write_trained(tmp_path, series_windows(), place="w"), folder, dirs_exist_ok=True)
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        config["encoder"]["name"] = "hostile_loader"
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    done = run_module("unrolled.cli", "serve", f"run={folder}", "port=0")
-    assert done.returncode == 1
-    told = "unknown encoder.name 'hostile_loader'" if with_model_folder else "is not a model folder"
-    assert done.stderr.startswith("error: ")
-    assert told in done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
+    with hostile(f"an MLflow model that brings {brought}, served") as trace:
+        folder = make(tmp_path / "model", trace)
+        if with_model_folder:  # a hostile MLflow model may also look like a model folder of ours
+            shutil.copytree(write_trained(tmp_path, series_windows(), place="w"), folder, dirs_exist_ok=True)
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            config["encoder"]["name"] = "hostile_loader"
+            (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        done = run_module("unrolled.cli", "serve", f"run={folder}", "port=0")
+        assert done.returncode == 1
+        told = "unknown encoder.name 'hostile_loader'" if with_model_folder else "is not a model folder"
+        assert done.stderr.startswith("error: ")
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr

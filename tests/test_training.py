@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import ROOT
+from conftest import ROOT, Fault
 from windowsets import example_windows, image_windows, series_windows, text_windows
 
 from unrolled.batch import Batch
@@ -23,6 +23,8 @@ from unrolled.model import SequenceModel, build
 from unrolled.receipt import MACHINE, SOFTWARE
 from unrolled.training import OURS, Learned, assemble, fit, machine_facts, make_trainer, prepare_machine
 from unrolled.windowset import WindowSet
+
+DIVERGES = "a training that diverges"
 
 
 def _config(task: str = "energy", **training: Any) -> dict[str, Any]:
@@ -214,17 +216,25 @@ def test_early_stopping_stops_where_validation_no_longer_improves(tmp_path: Path
     assert losses.index(min(losses)) == len(losses) - 3, "two epochs of patience after the best"
 
 
-def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path) -> None:
+@pytest.mark.chaos(make_test=True)
+def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path, fault: Fault) -> None:
     told = (
         r"(training loss|gradient's norm) became .* at step \d \(epoch 1\), after gradients with norms \d.*; "
         r"no epoch had ended; lower training.learning_rate \(1e\+30\) or "
     )
     for clip, help_ in ((1.0, r"training.gradient_clip \(1.0\)"), (None, "set training.gradient_clip=1.0")):
-        with pytest.raises(UserError, match=told + help_):
+        clipped = "gradients clipped" if clip else "gradients not clipped"
+        with (
+            fault(DIVERGES, f"a learning rate of 1e30, {clipped}: the message says what to lower or set"),
+            pytest.raises(UserError, match=told + help_),
+        ):
             _train(_config(learning_rate=1e30, gradient_clip=clip), series_windows(), tmp_path)
 
 
-def test_a_divergence_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.chaos(make_test=True)
+def test_a_divergence_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
     monkeypatch.setattr("unrolled.resume.EPOCHS_SECONDS", 0.0)
     training_step = SupervisedLearner.training_step
 
@@ -233,11 +243,12 @@ def test_a_divergence_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch
         return training_step(learner, batch._replace(inputs=batch.inputs * bad), batch_idx)
 
     monkeypatch.setattr(SupervisedLearner, "training_step", spoiled)
-    with pytest.raises(UserError, match="the checkpoint of epoch 2 is kept"):
-        _train(_config(), series_windows(), tmp_path)
-    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert len(kept["history"]) == 2
-    assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values())
+    with fault(DIVERGES, "infinite inputs in the third epoch: the second's checkpoint is kept"):
+        with pytest.raises(UserError, match="the checkpoint of epoch 2 is kept"):
+            _train(_config(), series_windows(), tmp_path)
+        kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+        assert len(kept["history"]) == 2
+        assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values())
 
 
 def test_it_trains_on_whatever_this_machine_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

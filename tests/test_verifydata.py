@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import clean_environment
+from conftest import Fault, clean_environment
 from scratchcheckout import commit, dvc, git
 
 from unrolled.errors import UserError
@@ -80,59 +80,80 @@ def _follow(root: Path, findings: list[Finding]) -> None:
         subprocess.run(["sh", "-c", finding.mend], cwd=root, check=True, env=clean_environment(), capture_output=True)
 
 
+DAMAGED = "files damaged or deleted, in DVC's cache and among outputs"
 FILE, FOLDER, WEIGHTS = "data/raw/mnist/deep/two", "data/raw/mnist", "data/weights"
 FAULTS: dict[str, tuple[Callable[[Path], list[Path]], Callable[[Path], list[Path]], str]] = {
     # what gets a flipped bit, what is removed, and what is said
-    "an output": (lambda root: [root / FILE], lambda root: [], f"{FILE} is damaged"),
-    "an output of one file": (lambda root: [root / WEIGHTS], lambda root: [], f"{WEIGHTS} is damaged"),
-    "an output is gone": (lambda root: [], lambda root: [root / FILE], f"{FILE} is missing"),
-    "the cache": (lambda root: [_kept(root, FILE)], lambda root: [], f"of {FILE} the object in DVC's cache is damaged"),
-    "the cache has lost a file": (lambda root: [], lambda root: [_kept(root, WEIGHTS)], f"of {WEIGHTS} the object"),
-    "the list of a folder": (lambda root: [_kept(root, FOLDER)], lambda root: [], f"of {FOLDER} the object in DVC's"),
-    "an output and its object": (lambda root: [_kept(root, FILE), root / FILE], lambda root: [], "; of data/raw/mnist"),
-    "an output and its folder's list": (
+    "a bit flipped in a file of an output": (lambda root: [root / FILE], lambda root: [], f"{FILE} is damaged"),
+    "a bit flipped in an output of one file": (lambda root: [root / WEIGHTS], lambda root: [], f"{WEIGHTS} is damaged"),
+    "a file of an output deleted": (lambda root: [], lambda root: [root / FILE], f"{FILE} is missing"),
+    "a bit flipped in an object of the cache": (
+        lambda root: [_kept(root, FILE)],
+        lambda root: [],
+        f"of {FILE} the object in DVC's cache is damaged",
+    ),
+    "an object of the cache deleted": (
+        lambda root: [],
+        lambda root: [_kept(root, WEIGHTS)],
+        f"of {WEIGHTS} the object",
+    ),
+    "a bit flipped in the cache's list of a folder": (
+        lambda root: [_kept(root, FOLDER)],
+        lambda root: [],
+        f"of {FOLDER} the object in DVC's",
+    ),
+    "a bit flipped in an output and in its object": (
+        lambda root: [_kept(root, FILE), root / FILE],
+        lambda root: [],
+        "; of data/raw/mnist",
+    ),
+    "a bit flipped in an output, its folder's list deleted": (
         lambda root: [root / FILE],
         lambda root: [_kept(root, FOLDER)],
         f"{FOLDER} is damaged; of {FOLDER} the object in DVC's cache is missing",
     ),
-    "an output and another's object": (
+    "a bit flipped in an output and in another's object": (
         lambda root: [root / FILE, _kept(root, "data/raw/mnist/one")],
         lambda root: [],
         f"{FILE} is damaged; of data/raw/mnist/one the object",
     ),
-    "what git keeps": (lambda root: [root / "metrics.json"], lambda root: [], "damaged"),
+    "a bit flipped in what git keeps": (lambda root: [root / "metrics.json"], lambda root: [], "damaged"),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_named_and_the_command_that_is_named_mends_it(fault: str, pipeline: Path) -> None:
-    flip, remove, told = FAULTS[fault]
+@pytest.mark.chaos(make_test=True)
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_fault_is_named_and_the_command_that_is_named_mends_it(what: str, pipeline: Path, fault: Fault) -> None:
+    flip, remove, told = FAULTS[what]
     assert verify_data(pipeline) == []
     lock = (pipeline / "dvc.lock").read_bytes()
     removed, flipped = remove(pipeline), flip(pipeline)
-    for path in flipped:
-        _flip(path)
-    for path in removed:
-        path.unlink()
-    findings = verify_data(pipeline)
-    assert len(findings) == 1
-    assert told in findings[0].problem
-    _follow(pipeline, findings)
-    assert verify_data(pipeline) == []
-    assert (pipeline / "dvc.lock").read_bytes() == lock
+    with fault(DAMAGED, what):
+        for path in flipped:
+            _flip(path)
+        for path in removed:
+            path.unlink()
+        findings = verify_data(pipeline)
+        assert len(findings) == 1
+        assert told in findings[0].problem
+        _follow(pipeline, findings)
+        assert verify_data(pipeline) == []
+        assert (pipeline / "dvc.lock").read_bytes() == lock
 
 
 @pytest.mark.slow
-def test_an_object_of_two_outputs_is_named_for_both_and_mended_once_or_twice(pipeline: Path) -> None:
-    _flip(_kept(pipeline, "data/raw/mnist/same"))
-    findings = verify_data(pipeline)
-    assert [finding.path for finding in findings] == ["data/raw/energy", "data/raw/mnist"]
-    _follow(pipeline, findings[:1])
-    assert verify_data(pipeline) == []
-    _flip(_kept(pipeline, "data/raw/mnist/same"))
-    _follow(pipeline, findings)
-    assert verify_data(pipeline) == []
+@pytest.mark.chaos(make_test=True)
+def test_an_object_of_two_outputs_is_named_for_both_and_mended_once_or_twice(pipeline: Path, fault: Fault) -> None:
+    with fault(DAMAGED, "a bit flipped in the one object of two outputs"):
+        _flip(_kept(pipeline, "data/raw/mnist/same"))
+        findings = verify_data(pipeline)
+        assert [finding.path for finding in findings] == ["data/raw/energy", "data/raw/mnist"]
+        _follow(pipeline, findings[:1])
+        assert verify_data(pipeline) == []
+        _flip(_kept(pipeline, "data/raw/mnist/same"))
+        _follow(pipeline, findings)
+        assert verify_data(pipeline) == []
 
 
 @pytest.mark.slow
