@@ -20,11 +20,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from measuring import Figure, Section, progress
+from growth import training_step
+from measuring import Figure, Section, progress, take_turns
 
 from unrolled.arguments import parse_arguments, whole_number
 from unrolled.check import missing_data
@@ -62,7 +66,8 @@ def measure(quick: bool) -> Section:
     section = Section(
         "Whole pipelines",
         f"In new clones: the cells {pattern} by `make repro`, one after the other and {JOBS} side by side, with ensemble, judge "
-        "and report at the end, every byte compared; and `make run`, from the raw files to the report, after the install.",
+        "and report at the end, every byte compared; and `make run`, from the raw files to the report, after the install. "
+        f"What the machine itself gives: training steps of a GRU, nothing else, in one process and in {JOBS} at once.",
     )
     root = project_root()
     missing = dict(missing_data(root, PAIRS, os.environ.get("UNROLLED_MIRROR")))
@@ -78,6 +83,7 @@ def measure(quick: bool) -> Section:
         name = f"{len(runs[0]['cells'])} cells: {JOBS} side by side, times as fast"
         section.figures.append(Figure(name, "", times, RATIO_TARGET))
         section.figures.append(Figure("one after the other", "s", one))
+        section.figures.append(Figure(f"training steps alone: {JOBS} side by side, times as fast", "", _limit(repeats)))
         section.notes.append(f"{told['compared']} files compared, {len(told['differ'])} differ")
         if not quick:
             progress("make run")
@@ -85,6 +91,23 @@ def measure(quick: bool) -> Section:
             minutes = _timed(clone, environment, "-m", "unrolled.workshop")[0] / 60
             section.figures.append(Figure("make run", "min", (minutes,), RUN_TARGET, at_least=False))
     return section
+
+
+def _limit(repeats: int) -> tuple[float, ...]:
+    """Return how many times as fast ``JOBS`` processes at once train as one alone: cores share caches, memory and heat."""
+    with ProcessPoolExecutor(JOBS, mp_context=get_context("spawn")) as pool:
+        cases = {
+            "one": lambda: pool.submit(_training_seconds, 200).result(),
+            "all": lambda: max(pool.map(_training_seconds, [200] * JOBS)),
+        }
+        taken = take_turns(cases, repeats)
+    return tuple(JOBS * one / several for one, several in zip(taken["one"], taken["all"], strict=True))
+
+
+def _training_seconds(steps: int) -> float:
+    torch.set_num_threads(1)
+    step = training_step("batch", 64)
+    return sum(step() for _ in range(steps))
 
 
 def _take_turns(root: Path, scratch: Path, pattern: str, jobs: int, repeats: int) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def measure(quick: bool) -> Section:
     for name, sizes in RANGES.items():
         progress(f"growth with {name}")
         sizes = sizes[::3] if quick else sizes
-        cases = {str(size): _step(name, size) for size in sizes}
+        cases = {str(size): training_step(name, size) for size in sizes}
         _add(section, curves, f"a step with {name}", "s", sizes, take_turns(cases, 2 if quick else 5))
     rows = ROWS[::2] if quick else ROWS
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,7 +99,8 @@ def _add(
     )
 
 
-def _step(varied: str, size: int) -> Callable[[], float]:
+def training_step(varied: str, size: int) -> Callable[[], float]:
+    """Return a training step of the GRU with one of its sizes changed, which tells its seconds."""
     context = size if varied == "context" else CONTEXT
     batch = size if varied == "batch" else BATCH
     hidden = size if varied == "hidden size" else HIDDEN

@@ -116,9 +116,8 @@ def test_only_config_imports_hydra() -> None:
 def test_encoders_import_torch_and_their_shared_layers_only() -> None:
     for path in (SRC / "unrolled" / "encoders").glob("[!_]*.py"):
         ours = {name for name in _imports(path) if name.startswith("unrolled")}
-        assert all(
-            name.startswith(("unrolled.encoders.recurrent", "unrolled.encoders.convolution")) for name in ours
-        ), path
+        shared = ("unrolled.encoders.recurrent", "unrolled.encoders.convolution", "unrolled.encoders._stepwise")
+        assert all(name.startswith(shared) for name in ours), path
         others = {name.split(".")[0] for name in _imports(path) if not name.startswith("unrolled")}
         assert others <= {"torch", "math", "typing", "collections", "dataclasses", "itertools"}, path
 

@@ -46,7 +46,7 @@ class Arithmetic(NamedTuple):
     own: Callable[[Tensor], Any]  # from torch's tensors to its arrays
     take: Callable[[Any, NDArray[np.int64]], Any]  # rows of a table
     product: Callable[[Any, Any, Any], Any]  # (added, x, weight) -> added + x @ weight, float32
-    sigmoid: Callable[[Any], Any]
+    sigmoid: Callable[[Any], Any]  # may overwrite what it is given
     tanh: Callable[[Any], Any]
 
 
@@ -65,7 +65,7 @@ TORCH = Arithmetic(
     own=lambda tensor: tensor,
     take=lambda table, tokens: table.index_select(0, torch.from_numpy(tokens)),
     product=lambda added, x, weight: torch.addmm(added.to(weight.dtype), x.to(weight.dtype), weight).float(),
-    sigmoid=torch.sigmoid,
+    sigmoid=torch.sigmoid_,
     tanh=lambda x: torch.from_numpy(np.tanh(x.numpy())),
 )
 
@@ -123,7 +123,9 @@ class FoldedStepper:
         self.cell = CELLS[layer.mode]
         layers = [_weights(layer, number) for number in range(layer.num_layers)]
         symbols = model.embed(torch.arange(readout.out_features))  # (vocabulary, features)
-        self.table = by.own(torch.addmm(layers[0].bias, symbols, layers[0].into).to(precision))
+        table = torch.addmm(layers[0].bias, symbols, layers[0].into)
+        # The GRU adds it to its own product, which is float32; the others' product takes it in.
+        self.table = by.own(table if layer.mode == "GRU" else table.to(precision))
         self.layers = [Weights(*(by.own(part.to(precision)) for part in weights)) for weights in layers]
         self.readout = by.own(readout.weight.t().to(precision).contiguous())
         self.readout_bias = by.own(readout.bias.to(precision))
