@@ -124,6 +124,15 @@ def test_what_a_killed_write_left_is_removed_by_the_next_and_what_a_living_one_w
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", living.name, others.name}
 
 
+def test_what_a_zombie_or_a_process_that_cannot_be_left_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie until we wait for it
+        for process in (ended.pid, 0, 10**30):
+            (tmp_path / f".a.json.{process}.partial").touch()
+        write_whole(tmp_path / "a.json", "1")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_a_new_folder_that_cannot_take_its_place_leaves_the_earlier_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

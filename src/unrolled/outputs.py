@@ -36,13 +36,13 @@ def scratch_folder(place: Path) -> Iterator[Path]:
         OSError: the place cannot be written to.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    _clear_leftovers(place)
-    partial = _partial(place)
+    clear_leftovers(place)
+    partial = partial_of(place)
     partial.mkdir()
     try:
         yield partial
     finally:
-        _clear_leftovers(place)
+        clear_leftovers(place)
 
 
 def check_writable(folder: Path) -> None:
@@ -58,8 +58,8 @@ def check_writable(folder: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` by way of a temporary file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_leftovers(path)
-    partial = _partial(path)
+    clear_leftovers(path)
+    partial = partial_of(path)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
@@ -67,11 +67,12 @@ def write_whole(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _partial(place: Path) -> Path:
+def partial_of(place: Path) -> Path:
+    """Return where to write what is to stand at ``place``; ``clear_leftovers`` knows it by its name."""
     return place.parent / f".{place.name}.{os.getpid()}.partial"
 
 
-def _clear_leftovers(place: Path) -> None:
+def clear_leftovers(place: Path) -> None:
     """Put back or remove what we, and processes that are gone, left beside ``place``; what another one writes stays."""
     name = re.compile(rf"\.{re.escape(place.name)}\.(\d+)\.(partial|earlier)")
     for path in sorted(place.parent.iterdir()):
@@ -87,16 +88,18 @@ def _clear_leftovers(place: Path) -> None:
 
 
 def _alive(process: int) -> bool:
-    """Tell whether another process with this id is there; a leftover with our own id is of one before us."""
+    """Tell whether another process with this id can still write; a leftover with our own id is of one before us."""
     if process == os.getpid():
         return False
+    import psutil
+
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
+        # A zombie has ended; its parent has yet to hear of it.
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except (psutil.NoSuchProcess, OverflowError):
         return False
-    except PermissionError:
-        pass  # another user's
-    return True
+    except psutil.AccessDenied:
+        return True  # another user's
 
 
 def _sync(folder: Path, deep: bool = True) -> None:
