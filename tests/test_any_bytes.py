@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from unrolled.fetch import _unzipped
 from unrolled.jsonfile import read_json
 from unrolled.model import load
 from unrolled.predictiontable import read_table
+from unrolled.resume import PARTS, checkpoint_to_resume, sealed, unsealed
 from unrolled.tasks import mnist, shakespeare
 from unrolled.window import read_source
 from unrolled.windowset import check_digest, open_windows, save_windows
@@ -118,6 +120,38 @@ def test_gzip_of_any_bytes_is_unpacked_and_damaged_is_refused(content: bytes, st
         list(_unzipped(io.BytesIO(whole[: -min(cut, len(whole))])))
     with suppress(EOFError, zlib.error):
         assert b"".join(_unzipped(io.BytesIO(_bent(whole, start, bad)))) == content  # in a field that says nothing
+
+
+CHECKPOINT = b"".join(sealed({part: kind() for part, kind in PARTS.items()} | {"loops": {"fit_loop": {}}}))
+
+
+def _goes_on(content: bytes, folder: Path) -> bool:
+    (folder / "last.ckpt").write_bytes(content)
+    return checkpoint_to_resume(folder, "") is not None
+
+
+@FAST
+@given(start=START, bad=BAD)
+def test_a_checkpoint_with_any_damage_is_not_gone_on_with(start: int, bad: bytes, tmp_path: Path) -> None:
+    bent = _bent(CHECKPOINT, start, bad)
+    assert _goes_on(bent, tmp_path) == (bent == CHECKPOINT)
+
+
+def test_a_bit_flipped_anywhere_in_a_checkpoint_is_seen_before_it_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("it is unpickled"))
+    for place in range(len(CHECKPOINT)):
+        with pytest.raises(ValueError, match="its sha256 is not that of its content"):
+            unsealed(CHECKPOINT[:place] + bytes([CHECKPOINT[place] ^ 1 << place % 8]) + CHECKPOINT[place + 1 :])
+
+
+@FAST
+@given(content=st.binary(max_size=60), start=START, bad=BAD)
+def test_any_bytes_with_a_right_digest_are_a_checkpoint_or_not_gone_on_with(
+    content: bytes, start: int, bad: bytes, tmp_path: Path
+) -> None:
+    assert not _goes_on(content + sha256(content).digest(), tmp_path)
+    bent = _bent(CHECKPOINT[:-32], start, bad)
+    _goes_on(bent + sha256(bent).digest(), tmp_path)
 
 
 @FAST

@@ -1,8 +1,6 @@
 """Errors at the command's edge: one line, exit code 1, and how what DVC removed comes back."""
 
 import errno
-import io
-from typing import Any
 
 import pytest
 
@@ -44,20 +42,6 @@ def test_a_mistake_is_one_line(error: Exception, told: str) -> None:
         raise error
     assert str(stopped.value).startswith(told)
     assert "\n" not in str(stopped.value)
-
-
-def test_a_full_disk_is_told_though_torch_fails_once_more_on_it() -> None:
-    import torch
-
-    class Full(io.BytesIO):
-        def write(self, content: Any) -> int:
-            if self.tell() > 1000:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return super().write(content)
-
-    with pytest.raises(SystemExit) as stopped, one_line_errors():
-        torch.save({str(number): torch.zeros(1000) for number in range(3)}, Full())
-    assert str(stopped.value).startswith("error: No space left on device; make room, then run again")
 
 
 def test_in_a_stage_it_says_how_the_earlier_outputs_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

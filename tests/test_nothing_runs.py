@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from unrolled import trackingstore
 from unrolled.config import compose_config
 from unrolled.errors import UserError
 from unrolled.model import build, load
+from unrolled.resume import WholeCheckpoints
 from unrolled.runrecord import read_trained
 from unrolled.trained import read_about
 from unrolled.training import assemble, fit, prepare_machine
@@ -321,10 +323,10 @@ def test_a_hostile_checkpoint_is_not_unpickled(
     path = resume / "last.ckpt"
     with hostile(f"a checkpoint with a pickle that makes a file, {kind}") as trace:
         if kind == "zip":
-            content = torch.load(path, weights_only=True)
-            torch.save(content | {"hyper_parameters": {"x": _Trap(trace)}}, path)
+            content = WholeCheckpoints().load_checkpoint(path)
+            WholeCheckpoints().save_checkpoint(content | {"hyper_parameters": {"x": _Trap(trace)}}, path)
         else:
-            path.write_bytes(_pickled_trap(trace))
+            path.write_bytes(_pickled_trap(trace) + sha256(_pickled_trap(trace)).digest())
         _train(resume)
         assert "afresh" in capsys.readouterr().out, "it is told that the checkpoint was not used"
 
@@ -336,10 +338,10 @@ def test_a_checkpoint_that_names_a_class_makes_none(half_trained: Path, hostile:
         call = {"_target_": "os.system", "_args_": [f"touch {trace}"], "command": f"touch {trace}"}
         names = {"_instantiator": "os.system", "_class_path": "os.system", "class_path": "os.system", "init_args": call}
         for path in resume.glob("*.ckpt"):
-            content = torch.load(path, weights_only=True)
+            content = WholeCheckpoints().load_checkpoint(path)
             content |= {"hyper_parameters": call | names, "hparams_name": "kwargs", "hparams_type": "os.system"}
             content |= {"datamodule_hyper_parameters": call | names, "datamodule_hparams_type": "os.system"}
-            torch.save(content, path)
+            WholeCheckpoints().save_checkpoint(content, path)
         whole = _train(tmp_path / "whole")
         assert all(torch.equal(tensor, whole[name]) for name, tensor in _train(resume).items())
 

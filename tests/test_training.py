@@ -3,8 +3,10 @@
 import copy
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ from windowsets import example_windows, image_windows, series_windows, text_wind
 
 from unrolled.batch import Batch
 from unrolled.config import compose_config
+from unrolled.console import one_line_errors
 from unrolled.errors import UserError
 from unrolled.learners.supervised import EpochRow, SupervisedLearner, detached, rate_factor
 from unrolled.model import SequenceModel, build
 from unrolled.receipt import MACHINE, SOFTWARE
+from unrolled.resume import WholeCheckpoints, sealed, unsealed
 from unrolled.training import OURS, Learned, assemble, fit, machine_facts, make_trainer, prepare_machine
 from unrolled.windowset import WindowSet
 
@@ -140,23 +144,106 @@ def test_ctrl_c_and_sigterm_stop_after_the_step_and_the_next_run_goes_on_from_it
     assert len(learned.curve) == learned.steps
 
 
-@pytest.mark.parametrize("kept", [0, 500, 4000])
-def test_a_checkpoint_that_a_full_disk_tore_off_does_not_stop_the_next_attempt(
-    kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole, _ = _train(_config(), series_windows(), tmp_path / "whole")
+def _flipped(place: Callable[[int], int]) -> Callable[[bytes], bytes]:
+    def flip(whole: bytes) -> bytes:
+        at = place(len(whole))
+        return whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+
+    return flip
+
+
+def _sealed_without(part: str) -> Callable[[bytes], bytes]:
+    return lambda whole: b"".join(sealed({key: value for key, value in unsealed(whole).items() if key != part}))
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "torn early": lambda whole: whole[:500],
+    "torn late": lambda whole: whole[:-1],
+    "a bit flipped at its start": _flipped(lambda size: 0),
+    "a bit flipped in its middle": _flipped(lambda size: size // 2),
+    "a bit flipped at its end": _flipped(lambda size: size - 1),
+    "zeros": lambda whole: bytes(len(whole)),
+    "no sha256": lambda whole: whole[:-32],
+    "nothing, sealed": lambda whole: sha256(b"").digest(),
+    "a list, sealed": lambda whole: b"".join(sealed([1])),  # type: ignore[arg-type]
+    "nothing known, sealed": lambda whole: b"".join(sealed({"a": 1})),
+    "no identity, sealed": _sealed_without("identity"),
+    "no step, sealed": _sealed_without("global_step"),
+    "no curve, sealed": _sealed_without("steps"),
+    "no release of Lightning, sealed": _sealed_without("pytorch-lightning_version"),
+    "no loop, sealed": lambda whole: b"".join(sealed(unsealed(whole) | {"loops": {}})),
+    "a step in words, sealed": lambda whole: b"".join(sealed(unsealed(whole) | {"global_step": "two"})),
+    "a middle without sums, sealed": lambda whole: b"".join(sealed(unsealed(whole) | {"batches_done": 1})),
+}
+
+
+@pytest.fixture(scope="module")
+def whole_and_killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[SequenceModel, bytes]:
+    """An undisturbed training's model, and the checkpoint of one that was killed."""
+    folder = tmp_path_factory.mktemp("damaged")
+    whole, _ = _train(_config(), series_windows(), folder / "whole")
 
     def kill(row: EpochRow) -> None:
         if row["epoch"] == 2:
             raise _Killed
 
     with pytest.raises(_Killed):
-        _train(_config(), series_windows(), tmp_path / "torn", kill)
-    path = tmp_path / "torn" / "last.ckpt"
-    path.write_bytes(path.read_bytes()[:kept])
-    again, _ = _train(_config(), series_windows(), tmp_path / "torn")
-    assert _same(whole, again)
+        _train(_config(), series_windows(), folder / "killed", kill)
+    return whole, (folder / "killed" / "last.ckpt").read_bytes()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_not_gone_on_with(
+    damage: str,
+    whole_and_killed: tuple[SequenceModel, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, checkpoint = whole_and_killed
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    (folder / "last.ckpt").write_bytes(DAMAGES[damage](checkpoint))
+    again, learned = _train(_config(), series_windows(), folder)
     assert "is damaged; training starts afresh" in capsys.readouterr().out
+    assert learned.resumed_at == 0
+    assert _same(whole, again)
+
+
+def test_a_checkpoint_damaged_while_it_is_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"a": 1}, path)
+    assert WholeCheckpoints().load_checkpoint(path) == {"a": 1}
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"last.ckpt is damaged: .*; remove it and run again"):
+        WholeCheckpoints().load_checkpoint(path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without room")
+def test_a_checkpoint_without_room_on_the_disk_says_so_and_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, partial = tmp_path / "last.ckpt", tmp_path / "full"
+    WholeCheckpoints().save_checkpoint({"a": 1}, path)
+    partial.symlink_to("/dev/full")
+    monkeypatch.setattr("unrolled.resume.partial_of", lambda place: partial)
+    with (
+        pytest.raises(SystemExit, match="error: No space left on device; make room, then run again"),
+        one_line_errors(),
+    ):
+        WholeCheckpoints().save_checkpoint({"a": torch.zeros(100_000)}, path)
+    assert [left.name for left in tmp_path.iterdir()] == ["last.ckpt"]
+    assert WholeCheckpoints().load_checkpoint(path) == {"a": 1}
+
+
+def test_the_next_save_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    living = tmp_path / f".last.ckpt.{os.getppid()}.partial"
+    for left in (tmp_path / f".last.ckpt.{killed.pid}.partial", living):
+        left.touch()
+    WholeCheckpoints().save_checkpoint({}, tmp_path / "last.ckpt")
+    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", living.name}
 
 
 def test_another_runs_checkpoint_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

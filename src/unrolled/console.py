@@ -13,8 +13,6 @@ from unrolled.errors import UserError
 from unrolled.peakmemory import told_peak
 from unrolled.stageguard import guarded_stage, stopped_cleanly
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
@@ -32,9 +30,6 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         sys.exit(f"error: {_refusal(error)}, then run again{_restore_hint()}")
     except (MemoryError, RuntimeError) as error:
-        hidden = error.__context__  # torch.save, closing the file that found no room, fails once more
-        if isinstance(hidden, OSError) and hidden.errno in NO_ROOM:
-            sys.exit(f"error: {_refusal(hidden)}, then run again{_restore_hint()}")
         if not _memory_is_short(error):
             raise
         lower = "lower encoder.hidden_size, training.batch_size or window.context"
@@ -45,7 +40,9 @@ def _refusal(error: OSError) -> str:
     """Return what the file system refused, where, and what to do about it."""
     said = error.strerror or " ".join(str(error).split())
     # numpy and pyarrow tell a full disk in words of their own.
-    full = error.errno in NO_ROOM or re.search(r"\d+ requested and \d+ written|No space left", said)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or re.search(
+        r"\d+ requested and \d+ written|No space left", said
+    )
     # Of a copy's two files the second is the one that could not be written.
     place = error.filename2 or error.filename
     if isinstance(place, str) and Path(place).name.startswith((".", "tmp")):

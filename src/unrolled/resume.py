@@ -1,13 +1,16 @@
 """What a training that was stopped leaves behind, and when the next one goes on from it."""
 
+import io
 import json
 import os
 import shutil
 import signal
+import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -20,13 +23,40 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from unrolled.errors import UserError
-from unrolled.outputs import write_whole
+from unrolled.outputs import clear_leftovers, partial_of, write_whole
 
 CHECKPOINT = "last.ckpt"
 DIFFERENCES_TOLD = 3
 # A kill loses no more than that of training and the step, or the epoch, that was under way.
 EPOCHS_SECONDS = 2.0
 WITHIN_EPOCH_SECONDS = 30.0
+# What Lightning and the learner look up in a checkpoint.
+PARTS: dict[str, type] = {
+    "pytorch-lightning_version": str,
+    "identity": str,
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "callbacks": dict,
+    "history": list,
+    "steps": torch.Tensor,
+    "best": dict,
+    "batches_done": int,
+}
+# What torch.load, and the unpickler in it, say of bytes that torch.save never wrote.
+_UNREADABLE = (
+    EOFError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @contextmanager
@@ -121,35 +151,84 @@ def checkpoint_to_resume(folder: Path, identity: str) -> Path | None:
         return path
     why = "is damaged" if checkpoint is None else "is another run's"
     print(f"notice: the checkpoint of an earlier attempt in {folder} {why}; training starts afresh", flush=True)
-    path.unlink()
+    path.unlink(missing_ok=True)  # one of several processes of one training may have been faster
     return None
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Return a checkpoint, or None if it can't be read: a full disk or a power cut tore it off, or it isn't plain tensors."""
+    """Return a checkpoint without its tensors' values, or None if training can't go on from what is there."""
     try:
-        checkpoint = torch.load(path, map_location="meta", weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError):
+        checkpoint = unsealed(path.read_bytes(), "meta")
+    except (OSError, ValueError):
         return None
-    return checkpoint if isinstance(checkpoint, dict) else None
+    return checkpoint if _is_complete(checkpoint) else None
+
+
+def _is_complete(checkpoint: Mapping[str, Any]) -> bool:
+    if not all(isinstance(checkpoint.get(part), kind) for part, kind in PARTS.items()):
+        return False
+    return "fit_loop" in checkpoint["loops"] and (not checkpoint["batches_done"] or {"state", "sums"} <= {*checkpoint})
+
+
+def sealed(checkpoint: dict[str, Any]) -> Iterator[bytes | memoryview]:
+    """Yield the parts of a checkpoint's file: what ``torch.save`` makes of it, and the sha256 of that."""
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    yield content.getbuffer()
+    yield sha256(content.getbuffer()).digest()
+
+
+def unsealed(file: bytes, map_location: Any = "cpu") -> dict[str, Any]:
+    """Return the checkpoint that a file holds; nothing is unpickled of one whose sha256 is not as it was written.
+
+    Raises:
+        ValueError: a full disk, a power cut or a bad sector damaged it, or it isn't plain tensors.
+    """
+    content = memoryview(file)[: -sha256().digest_size]
+    if sha256(content).digest() != file[len(content) :]:
+        raise ValueError("its sha256 is not that of its content")
+    try:
+        checkpoint = torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
+    except (*_UNREADABLE, UnpicklingError, struct.error) as error:
+        raise ValueError(f"it is no checkpoint ({type(error).__name__}: {error})") from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"it holds {type(checkpoint).__name__}, not a dict")
+    return checkpoint
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Write checkpoints whole or not at all: the earlier one goes when the new one is on the disk."""
+    """Write checkpoints whole or not at all, the earlier one goes when the new one is on the disk; read whole ones only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write ``checkpoint`` beside ``path``, then let it take its place."""
+        """Write ``checkpoint`` beside ``path``, then let it take its place.
+
+        Raises:
+            OSError: it cannot be written; torch.save, writing to the disk itself, would hide that behind a RuntimeError.
+        """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        clear_leftovers(target)
+        partial = partial_of(target)
         try:
             with partial.open("wb") as file:
-                torch.save(checkpoint, file)
+                for part in sealed(checkpoint):
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Return the checkpoint at ``path``, always of plain tensors only.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            return unsealed(Path(path).read_bytes(), map_location)
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}; remove it and run again: training starts afresh") from error
 
 
 class SaveAndStop(Checkpoint):
