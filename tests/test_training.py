@@ -307,7 +307,7 @@ def test_early_stopping_stops_where_validation_no_longer_improves(tmp_path: Path
 def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path, fault: Fault) -> None:
     told = (
         r"(training loss|gradient's norm) became .* at step \d \(epoch 1\), after gradients with norms \d.*; "
-        r"no epoch had ended; lower training.learning_rate \(1e\+30\) or "
+        r"no checkpoint had been saved; lower training.learning_rate \(1e\+30\) or "
     )
     for clip, help_ in ((1.0, r"training.gradient_clip \(1.0\)"), (None, "set training.gradient_clip=1.0")):
         clipped = "gradients clipped" if clip else "gradients not clipped"
@@ -319,10 +319,11 @@ def test_a_training_that_turns_nan_says_what_to_lower(tmp_path: Path, fault: Fau
 
 
 @pytest.mark.chaos(make_test=True)
+@pytest.mark.parametrize(("seconds", "epoch"), [(0.0, 2), (1e9, 1)], ids=["every epoch saved", "the first one saved"])
 def test_a_divergence_keeps_the_last_good_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+    seconds: float, epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
-    monkeypatch.setattr("unrolled.resume.EPOCHS_SECONDS", 0.0)
+    monkeypatch.setattr("unrolled.resume.EPOCHS_SECONDS", seconds)
     training_step = SupervisedLearner.training_step
 
     def spoiled(learner: SupervisedLearner, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -330,12 +331,18 @@ def test_a_divergence_keeps_the_last_good_checkpoint(
         return training_step(learner, batch._replace(inputs=batch.inputs * bad), batch_idx)
 
     monkeypatch.setattr(SupervisedLearner, "training_step", spoiled)
-    with fault(DIVERGES, "infinite inputs in the third epoch: the second's checkpoint is kept"):
-        with pytest.raises(UserError, match="the checkpoint of epoch 2 is kept"):
+    with fault(DIVERGES, "infinite inputs in the third epoch: the last checkpoint before is kept"):
+        with pytest.raises(UserError) as diverged:
             _train(_config(), series_windows(), tmp_path)
-        kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
-        assert len(kept["history"]) == 2
+        kept = unsealed((tmp_path / "last.ckpt").read_bytes())
+        assert f"; the checkpoint of step {kept['global_step']} (epoch {epoch}) is kept; " in str(diverged.value)
+        assert len(kept["history"]) == epoch
         assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values())
+    monkeypatch.setattr("unrolled.resume.EPOCHS_SECONDS", 1e9)
+    monkeypatch.setattr("unrolled.resume.SaveAndStop._save", lambda *_: None)
+    with pytest.raises(UserError) as again:
+        _train(_config(), series_windows(), tmp_path)
+    assert str(again.value) == str(diverged.value), "also by who went on from it and saved nothing"
 
 
 def test_it_trains_on_whatever_this_machine_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

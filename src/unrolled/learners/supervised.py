@@ -69,6 +69,7 @@ class SupervisedLearner(pl.LightningModule):
         self.validated: dict[str, Tensor] = {}
         self.batches_done = 0  # of this epoch
         self.resumed_at = 0
+        self.saved: tuple[int, int] | None = None  # step and epoch, from 1, of the last checkpoint
         self.last_loss = math.nan
         self.sums: dict[str, list[Tensor]] = {"train": [], "validation": []}
         self.counts: dict[str, list[Tensor]] = {"train": [], "validation": []}
@@ -182,6 +183,7 @@ class SupervisedLearner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the learning curve so far and, in the middle of an epoch, how far it has come."""
+        self.saved = checkpoint["global_step"], checkpoint["epoch"] + 1
         checkpoint["identity"] = self.identity
         checkpoint["history"] = [dict(row) for row in self.history]
         checkpoint["steps"] = torch.tensor(self.steps, dtype=torch.float64)
@@ -193,6 +195,7 @@ class SupervisedLearner(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from there."""
+        self.saved = checkpoint["global_step"], checkpoint["epoch"] + 1
         self.history = checkpoint["history"]
         self.steps, self.best = array("d", checkpoint["steps"].tolist()), checkpoint["best"]
         self.batches_done, self.resumed_at = checkpoint["batches_done"], checkpoint["global_step"]
@@ -211,7 +214,9 @@ class SupervisedLearner(pl.LightningModule):
         config = self.training_config
         clip = config["gradient_clip"]
         norms = ", ".join(f"{norm:.3g}" for norm in self.steps[1::2][-NORMS_TOLD:]) or "none"
-        kept = f"the checkpoint of epoch {len(self.history)} is kept" if self.history else "no epoch had ended"
+        kept = "no checkpoint had been saved"
+        if self.saved is not None:
+            kept = f"the checkpoint of step {self.saved[0]} (epoch {self.saved[1]}) is kept"
         return (
             f"the {what} became {value} at step {self.global_step} (epoch {self.current_epoch + 1}), after gradients with "
             f"norms {norms}; {kept}; lower training.learning_rate ({config['learning_rate']:g}) or "
