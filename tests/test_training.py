@@ -13,6 +13,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import ROOT, Fault
+from torch.profiler import profile
 from windowsets import example_windows, image_windows, series_windows, text_windows
 
 from unrolled.batch import Batch
@@ -266,6 +267,41 @@ def test_bfloat16_trains_and_keeps_float32_weights(tmp_path: Path) -> None:
     model, learned = _train(config, series_windows(), tmp_path)
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
     assert learned.history[-1]["train_loss"] < learned.history[0]["train_loss"]
+    assert learned.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru"])
+def test_in_bfloat16_a_training_step_converts_each_weight_once_and_not_at_every_time_step(name: str) -> None:
+    config = compose_config(
+        ["task=energy", f"model={name}", "trainer=cpu", "trainer.precision=bf16-mixed", "head.skip=0"], ROOT
+    )
+    precision = make_trainer(config, []).precision_plugin
+    encoder = build(config, series_windows().meta).encoder
+    with precision.train_step_context(), profile(record_shapes=True) as seen:
+        encoder(torch.randn(3, 12, encoder.layer.input_size))
+    shape = encoder.layer.weight_hh_l0.shape
+    converted = [e for e in seen.events() if e.name == "aten::_to_copy" and e.input_shapes[:1] == [list(shape)]]
+    assert len(converted) == sum(p.shape == shape for p in encoder.parameters()) > 0
+
+
+def test_in_bfloat16_no_weight_that_was_converted_outlives_its_step() -> None:
+    config = _config()
+    config["trainer"]["precision"] = "bf16-mixed"
+    precision = make_trainer(config, []).precision_plugin
+    encoder = build(config, series_windows().meta).encoder
+    x = torch.randn(3, 12, encoder.layer.input_size)
+    with torch.no_grad(), precision.val_step_context():
+        before, _ = encoder(x)
+    with precision.train_step_context():
+        encoder(x)[0].sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters()), "validation's have no graph"
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    with precision.train_step_context():
+        after, _ = encoder(x)
+    assert before.abs().sum() > 0
+    assert not after.any(), "the optimizer has changed them"
 
 
 @pytest.mark.parametrize(

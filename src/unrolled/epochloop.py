@@ -10,7 +10,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
-from pytorch_lightning.plugins.precision import MixedPrecision, Precision
+from pytorch_lightning.plugins.precision import Precision
+
+from unrolled.precision import ConvertOnce
 
 INSIDE = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
@@ -70,8 +72,7 @@ def can_be_short(trainer: pl.Trainer) -> bool:
         trainer.strategy.root_device.type == "cpu"
         and trainer.world_size == 1
         and trainer.accumulate_grad_batches == 1
-        and type(trainer.precision_plugin) in (Precision, MixedPrecision)
-        and getattr(trainer.precision_plugin, "scaler", None) is None
+        and type(trainer.precision_plugin) in (Precision, ConvertOnce)
         and trainer.gradient_clip_algorithm in (None, "norm")
         and len(trainer.optimizers) == len(schedules) == 1
         and (schedules[0].interval, schedules[0].frequency, schedules[0].reduce_on_plateau) == ("step", 1, False)

@@ -18,6 +18,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from unrolled.config import Config
@@ -26,6 +27,7 @@ from unrolled.epochloop import EpochLoop
 from unrolled.errors import UserError
 from unrolled.learners.supervised import EpochRow, SupervisedLearner
 from unrolled.model import SequenceModel
+from unrolled.precision import ConvertOnce
 from unrolled.progress import TimedProgressBar
 from unrolled.resume import CHECKPOINT, SaveAndStop, WholeCheckpoints, checkpoint_to_resume
 from unrolled.windowset import WindowSet
@@ -169,6 +171,9 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
     except (MisconfigurationException, ImportError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"the Trainer refuses {options}: {' '.join(str(error).split())}") from error
     _check_precision(trainer, str(options.get("precision", "32-true")))
+    lightnings = trainer.precision_plugin
+    if type(lightnings) is MixedPrecision and lightnings.scaler is None:
+        trainer.strategy.precision_plugin = ConvertOnce("bf16-mixed", lightnings.device)
     trainer.fit_loop.epoch_loop = EpochLoop(trainer, trainer.fit_loop.min_steps, trainer.fit_loop.max_steps)
     return trainer
 
