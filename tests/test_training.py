@@ -189,10 +189,34 @@ def test_the_weights_kept_are_the_best_epochs(tmp_path: Path) -> None:
     best = min(learned.history, key=lambda row: row["validation_loss"])
     assert best["epoch"] == learned.history[-1]["epoch"] - 2
     assert learned.best == best
-    _, _, data = assemble(config, windows, model, tmp_path)
+    assert _validated(config, windows, model, tmp_path) == pytest.approx(best["validation_loss"], rel=1e-5)
+
+
+def _validated(config: dict[str, Any], windows: WindowSet, model: SequenceModel, resume: Path) -> float:
+    _, _, data = assemble(config, windows, model, resume)
     batches = list(data.val_dataloader())
     losses = [model.eval().loss(batch)[0].item() * len(batch.target) for batch in batches]
-    assert sum(losses) / sum(len(batch.target) for batch in batches) == pytest.approx(best["validation_loss"], rel=1e-5)
+    return sum(losses) / sum(len(batch.target) for batch in batches)
+
+
+def test_the_last_epochs_weights_are_kept_where_asked_for_though_others_were_better(tmp_path: Path) -> None:
+    windows = series_windows()
+    config = _config(epochs=50, learning_rate=0.3, schedule="constant", early_stopping=2, keep="last")
+    model, learned = _train(config, windows, tmp_path / "whole")
+    last = learned.history[-1]
+    assert last["validation_loss"] > min(row["validation_loss"] for row in learned.history)
+    assert learned.best == last
+    assert _validated(config, windows, model, tmp_path) == pytest.approx(last["validation_loss"], rel=1e-5)
+
+    def kill(row: EpochRow) -> None:
+        if row["epoch"] == 1:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        _train(config, windows, tmp_path / "killed", kill)
+    again, resumed = _train(config, windows, tmp_path / "killed")
+    assert resumed.best == last
+    assert _same(model, again)
 
 
 def test_averaged_weights_are_what_is_validated_and_kept(tmp_path: Path) -> None:

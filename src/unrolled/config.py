@@ -250,6 +250,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "gradient_clip": _or_null(_POSITIVE),
         "early_stopping": _or_null(_whole(1)),
         "averaging": _or_null(_FRACTION),
+        "keep": _one_of("best", "last"),
         "precision": _or_null(_one_of("bf16")),
         "augmentation": _or_null(_AUGMENTATION),
     },

@@ -37,7 +37,7 @@ OURS = {
     "callbacks": "the callbacks are part of the code",
     "logger": "runs are logged by the MLflow mirror",
     "plugins": "objects cannot be configured",
-    "enable_checkpointing": "a run always keeps its best epoch",
+    "enable_checkpointing": "a run always keeps an epoch; training.keep says which",
     "enable_model_summary": "use `unrolled describe`",
     "gradient_clip_val": "set training.gradient_clip",
     "use_distributed_sampler": "it would tear text streams apart",
@@ -84,6 +84,7 @@ class Learned:
         history: a row per epoch.
         curve: loss and gradient norm of each optimizer step.
         resumed_at: the step from which this process went on, 0 if it began.
+        best: the row of the epoch whose weights are kept, which ``training.keep`` chose.
     """
 
     history: list[EpochRow]
@@ -240,7 +241,7 @@ def assemble(
 
 
 def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resume: Path) -> Learned:
-    """Train and leave the weights of the best epoch in the learner's model; goes on from what lies in ``resume``.
+    """Train and leave the weights of the epoch to keep in the learner's model; goes on from what lies in ``resume``.
 
     Raises:
         UserError: training diverged.
@@ -259,7 +260,7 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
         curve=learner.curve(),
         resumed_at=learner.resumed_at,
         steps=trainer.global_step,
-        best=min(learner.history, key=lambda row: row["validation_loss"]),
+        best=learner.kept(),
         started=started,
         seconds=time.monotonic() - clock,
         device=_device_name(trainer),
