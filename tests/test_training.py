@@ -219,6 +219,44 @@ def test_the_last_epochs_weights_are_kept_where_asked_for_though_others_were_bet
     assert _same(model, again)
 
 
+@pytest.mark.parametrize("task", list(RESUMED))
+@pytest.mark.parametrize("averaging", [None, 0.9])
+@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("steps", [2, 5, 7])
+def test_an_epoch_that_max_steps_cuts_short_is_validated_like_any_other(
+    task: str, averaging: float | None, together: int, steps: int, tmp_path: Path
+) -> None:
+    make_windows, training = RESUMED[task]
+    windows, config = make_windows(), _config(task, keep="last", averaging=averaging, **training)
+    config["trainer"] |= {"max_steps": steps, "max_epochs": 9, "accumulate_grad_batches": together}
+    model, learned = _train(config, windows, tmp_path)
+    assert learned.steps == learned.history[-1]["step"] == steps
+    assert [row["epoch"] for row in learned.history] == list(range(len(learned.history)))
+    losses = [row["validation_loss"] for row in learned.history]
+    assert len(set(losses)) == len(losses), "each epoch has its own"
+    if task == "energy":
+        assert _validated(config, windows, model, tmp_path) == pytest.approx(losses[-1], rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 4, 5, 6])
+def test_a_training_that_max_steps_cuts_short_goes_on_to_the_same_bits(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows, config = series_windows(), _config()
+    config["trainer"] |= {"max_steps": 7 if step > 2 else 3}
+    whole, learned = _train(config, windows, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        _stop_at(step, signal.SIGTERM, patch)
+        if step + 1 < learned.steps:
+            with pytest.raises(SystemExit):
+                _train(config, windows, tmp_path / "stopped")
+        else:
+            _train(config, windows, tmp_path / "stopped")  # its last step: what was left is done
+    resumed, again = _train(config, windows, tmp_path / "stopped")
+    assert _same(whole, resumed)
+    assert again.history == learned.history
+
+
 def test_averaged_weights_are_what_is_validated_and_kept(tmp_path: Path) -> None:
     plain, _ = _train(_config(), series_windows(), tmp_path / "plain")
     averaged, learned = _train(_config(averaging=0.99), series_windows(), tmp_path / "averaged")

@@ -22,6 +22,19 @@ class EpochLoop(_TrainingEpochLoop):
 
     short: bool | None = None  # whether the step can be; found out at the first one
 
+    def on_run_start(self, data_fetcher: Any) -> None:
+        """Let an epoch that ``max_steps`` cuts short end there like any other."""
+        super().on_run_start(data_fetcher)
+        if self.max_steps != -1:
+            together = self.trainer.accumulate_grad_batches
+            whole_steps = self.batch_progress.current.ready // together + self.max_steps - self.global_step
+            data_fetcher.length = min(data_fetcher.length, whole_steps * together)
+
+    def _should_check_val_fx(self, data_fetcher: Any) -> bool:
+        """Tell whether it is time to validate: after the last step, also where that is not the data's last."""
+        last = self.batch_progress.is_last_batch and self._should_check_val_epoch()
+        return last or super()._should_check_val_fx(data_fetcher)
+
     def advance(self, data_fetcher: Any) -> None:
         """Take one step."""
         if self.short is None:

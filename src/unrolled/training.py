@@ -175,6 +175,8 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
     lightnings = trainer.precision_plugin
     if type(lightnings) is MixedPrecision and lightnings.scaler is None:
         trainer.strategy.precision_plugin = ConvertOnce("bf16-mixed", lightnings.device)
+    # With max_steps, Lightning takes any epoch that a checkpoint knows for unfinished; ours count epochs all the same.
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop = EpochLoop(trainer, trainer.fit_loop.min_steps, trainer.fit_loop.max_steps)
     return trainer
 
