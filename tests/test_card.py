@@ -74,3 +74,16 @@ def test_a_judged_language_model_has_no_unit() -> None:
     lines = _card(text_windows(), _judged("loss_nats", 1.5, None, verdict="loses"))
     assert "- Test scores (1,234 targets): loss_nats 1.5000" in lines
     assert [line for line in lines if line.startswith("- Verdict: it loses to ridge")]
+
+
+def test_a_card_says_which_epoch_was_kept() -> None:
+    windows = series_windows()
+    config = config_for(windows)
+    told = []
+    for keep in ({}, {"keep": "best"}, {"keep": "last"}):
+        asked = config | {"training": config["training"] | keep}
+        told.append([line for line in card(RunRecord(IDENTITY, asked, windows.meta)).splitlines() if " epoch" in line])
+    older, best, last = told
+    assert older == best
+    assert "the epoch with the lowest validation loss; the test was not looked at" in best[0]
+    assert "the last epoch; the test was not looked at" in last[0]

@@ -73,6 +73,7 @@ def test_the_command_line_wins_over_the_files() -> None:
             ["task=energy", "model=gru", "training.learning_rate=0"],
             "training.learning_rate=0: expected a number above 0",
         ),
+        (["task=energy", "model=gru", "training.keep=first"], "training.keep='first': expected one of best, last"),
         (["task=energy", "model=gru", "head.loss=l3"], "head.loss='l3': expected one of l1, mse"),
         (
             ["task=energy", "model=gru", "head.quantiles=[0.05,0.95]"],

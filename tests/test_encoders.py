@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch.profiler import profile
 
 from unrolled.model import build_encoder
 
@@ -157,17 +156,6 @@ def test_the_forget_gate_starts_open(name: str) -> None:
 def test_each_gates_recurrent_matrix_starts_orthogonal(name: str, gates: int) -> None:
     for gate in _encoder(name).layer.weight_hh_l0.chunk(gates):
         torch.testing.assert_close(gate @ gate.T, torch.eye(8), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["rnn", "gru"])
-def test_in_bfloat16_weights_are_converted_once_a_call_and_not_once_a_step(name: str) -> None:
-    encoder = _encoder(name).train()
-    weights = [list(p.shape) for key, p in encoder.layer.named_parameters() if key == "weight_hh_l1"]
-    # As Lightning does it: without autocast's memory of what it has converted.
-    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False), profile(record_shapes=True) as seen:
-        encoder(_input())
-    converted = [e for e in seen.events() if e.name == "aten::_to_copy" and e.input_shapes[:1] == weights]
-    assert len(converted) == sum(p.shape == encoder.layer.weight_hh_l1.shape for p in encoder.parameters())
 
 
 def test_a_gru_computes_its_equations() -> None:

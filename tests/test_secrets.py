@@ -2,20 +2,22 @@
 
 import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
 import scratchcheckout
 
 from unrolled.addresses import public
 from unrolled.errors import UserError
 from unrolled.fetch import fetch_file, plan_attempts, unavailable
 from unrolled.rawfile import RawFile
-from unrolled.trackingstore import attempt, describe, public_uri
+from unrolled.trackingstore import attempt, describe
 from unrolled.workshop import choose_data
 
 CANARY = "canary+in/a coal-mine"
@@ -126,6 +128,38 @@ def test_a_mirror_is_named_without_its_password(locked: str, tmp_path: Path) -> 
     assert not _told(f"{refused.value} {why} {unknown.value}".encode())
 
 
+def test_a_failed_fetch_tells_no_token_of_the_mirrors_address(
+    locked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = RawFile("x.csv", "0" * 64, (), "x/x.csv", 1000, 1000)
+    mirror = f"http://{locked}/files?token={QUOTED}"
+    said = []
+    for error in (
+        None,
+        requests.exceptions.SSLError(f"Max retries exceeded with url: /files?token={QUOTED}/x (Caused by)"),
+    ):
+        with monkeypatch.context() as patch:
+            if error is not None:
+                patch.setattr(requests, "get", _raises(error))
+            with pytest.raises(UserError) as refused:
+                fetch_file(file, tmp_path, mirror)
+            said.append(str(refused.value))
+            said.append(str(unavailable(SimpleNamespace(FILES=[file]), tmp_path, mirror)))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="UNROLLED_MIRROR='ftp://host/x': expected") as unknown:
+        plan_attempts(file, f"ftp://host/x?token={CANARY}")
+    assert f"http://{locked}/files: HTTPError: 401" in said[0]
+    assert f"http://{locked}/files: SSLError: Max retries exceeded with url: /files (Caused by)" in said[2]
+    assert not _told(f"{said} {unknown.value}".encode())
+    assert CANARY.split()[-1] not in str(unknown.value)
+
+
+def _raises(error: Exception) -> Callable[..., Any]:
+    def get(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return get
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -134,9 +168,16 @@ def test_a_mirror_is_named_without_its_password(locked: str, tmp_path: Path) -> 
         ("postgresql+psycopg2://me@host/db", "postgresql+psycopg2://host/db"),
         ("http://host/x and me@example.org", "http://host/x and me@example.org"),
         ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
+        ("get http://host/x?token=secret failed", "get http://host/x failed"),
+        ("//me:secret@host/x?token=secret", "//host/x"),
+        (
+            "HTTPSConnectionPool(port=443): url: /x/y.gz?token=se/c//ret (Caused by it)",
+            "HTTPSConnectionPool(port=443): url: /x/y.gz (Caused by it)",
+        ),
+        ("is /data/what? here", "is /data/what? here"),
     ],
 )
-def test_an_address_is_shown_without_user_and_password(text: str, shown: str) -> None:
+def test_an_address_is_shown_without_its_secrets(text: str, shown: str) -> None:
     assert public(text) == shown
 
 
@@ -154,7 +195,7 @@ STORES = [
 
 @pytest.mark.parametrize(("uri", "shown"), STORES)
 def test_a_store_is_shown_without_user_password_query_and_fragment(uri: str, shown: str) -> None:
-    assert public_uri(uri) == shown
+    assert public(uri, uri) == shown
 
 
 @pytest.mark.parametrize(("uri", "shown"), STORES)

@@ -15,6 +15,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import ROOT, Fault
+from torch.profiler import profile
 from windowsets import example_windows, image_windows, series_windows, text_windows
 
 from unrolled.batch import Batch
@@ -275,10 +276,72 @@ def test_the_weights_kept_are_the_best_epochs(tmp_path: Path) -> None:
     best = min(learned.history, key=lambda row: row["validation_loss"])
     assert best["epoch"] == learned.history[-1]["epoch"] - 2
     assert learned.best == best
-    _, _, data = assemble(config, windows, model, tmp_path)
+    assert _validated(config, windows, model, tmp_path) == pytest.approx(best["validation_loss"], rel=1e-5)
+
+
+def _validated(config: dict[str, Any], windows: WindowSet, model: SequenceModel, resume: Path) -> float:
+    _, _, data = assemble(config, windows, model, resume)
     batches = list(data.val_dataloader())
     losses = [model.eval().loss(batch)[0].item() * len(batch.target) for batch in batches]
-    assert sum(losses) / sum(len(batch.target) for batch in batches) == pytest.approx(best["validation_loss"], rel=1e-5)
+    return sum(losses) / sum(len(batch.target) for batch in batches)
+
+
+def test_the_last_epochs_weights_are_kept_where_asked_for_though_others_were_better(tmp_path: Path) -> None:
+    windows = series_windows()
+    config = _config(epochs=50, learning_rate=0.3, schedule="constant", early_stopping=2, keep="last")
+    model, learned = _train(config, windows, tmp_path / "whole")
+    last = learned.history[-1]
+    assert last["validation_loss"] > min(row["validation_loss"] for row in learned.history)
+    assert learned.best == last
+    assert _validated(config, windows, model, tmp_path) == pytest.approx(last["validation_loss"], rel=1e-5)
+
+    def kill(row: EpochRow) -> None:
+        if row["epoch"] == 1:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        _train(config, windows, tmp_path / "killed", kill)
+    again, resumed = _train(config, windows, tmp_path / "killed")
+    assert resumed.best == last
+    assert _same(model, again)
+
+
+@pytest.mark.parametrize("task", list(RESUMED))
+@pytest.mark.parametrize("averaging", [None, 0.9])
+@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("steps", [2, 5, 7])
+def test_an_epoch_that_max_steps_cuts_short_is_validated_like_any_other(
+    task: str, averaging: float | None, together: int, steps: int, tmp_path: Path
+) -> None:
+    make_windows, training = RESUMED[task]
+    windows, config = make_windows(), _config(task, keep="last", averaging=averaging, **training)
+    config["trainer"] |= {"max_steps": steps, "max_epochs": 9, "accumulate_grad_batches": together}
+    model, learned = _train(config, windows, tmp_path)
+    assert learned.steps == learned.history[-1]["step"] == steps
+    assert [row["epoch"] for row in learned.history] == list(range(len(learned.history)))
+    losses = [row["validation_loss"] for row in learned.history]
+    assert len(set(losses)) == len(losses), "each epoch has its own"
+    if task == "energy":
+        assert _validated(config, windows, model, tmp_path) == pytest.approx(losses[-1], rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 4, 5, 6])
+def test_a_training_that_max_steps_cuts_short_goes_on_to_the_same_bits(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows, config = series_windows(), _config()
+    config["trainer"] |= {"max_steps": 7 if step > 2 else 3}
+    whole, learned = _train(config, windows, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        _stop_at(step, signal.SIGTERM, patch)
+        if step + 1 < learned.steps:
+            with pytest.raises(SystemExit):
+                _train(config, windows, tmp_path / "stopped")
+        else:
+            _train(config, windows, tmp_path / "stopped")  # its last step: what was left is done
+    resumed, again = _train(config, windows, tmp_path / "stopped")
+    assert _same(whole, resumed)
+    assert again.history == learned.history
 
 
 def test_averaged_weights_are_what_is_validated_and_kept(tmp_path: Path) -> None:
@@ -360,6 +423,41 @@ def test_bfloat16_trains_and_keeps_float32_weights(tmp_path: Path) -> None:
     model, learned = _train(config, series_windows(), tmp_path)
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
     assert learned.history[-1]["train_loss"] < learned.history[0]["train_loss"]
+    assert learned.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru"])
+def test_in_bfloat16_a_training_step_converts_each_weight_once_and_not_at_every_time_step(name: str) -> None:
+    config = compose_config(
+        ["task=energy", f"model={name}", "trainer=cpu", "trainer.precision=bf16-mixed", "head.skip=0"], ROOT
+    )
+    precision = make_trainer(config, []).precision_plugin
+    encoder = build(config, series_windows().meta).encoder
+    with precision.train_step_context(), profile(record_shapes=True) as seen:
+        encoder(torch.randn(3, 12, encoder.layer.input_size))
+    shape = encoder.layer.weight_hh_l0.shape
+    converted = [e for e in seen.events() if e.name == "aten::_to_copy" and e.input_shapes[:1] == [list(shape)]]
+    assert len(converted) == sum(p.shape == shape for p in encoder.parameters()) > 0
+
+
+def test_in_bfloat16_no_weight_that_was_converted_outlives_its_step() -> None:
+    config = _config()
+    config["trainer"]["precision"] = "bf16-mixed"
+    precision = make_trainer(config, []).precision_plugin
+    encoder = build(config, series_windows().meta).encoder
+    x = torch.randn(3, 12, encoder.layer.input_size)
+    with torch.no_grad(), precision.val_step_context():
+        before, _ = encoder(x)
+    with precision.train_step_context():
+        encoder(x)[0].sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters()), "validation's have no graph"
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    with precision.train_step_context():
+        after, _ = encoder(x)
+    assert before.abs().sum() > 0
+    assert not after.any(), "the optimizer has changed them"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,12 @@ BAD = {
     "ten thousand levels": ("[" * 10_000, "line 1: it has more than 20 levels"),
     "a long value": (f"a: 0x{'f' * 5_000}\n", "line 1: a value has 5,002 characters, but expected at most 1,000"),
     "a large file": ("a: 1\n" * 30_000, "it has more than 100,000 bytes"),
-    "an object of Python's": ("a: !!python/object/apply:os.system [true]\n", "could not determine a constructor"),
+    "an object of Python's": (
+        "a: !!python/object/apply:os.system [true]\n",
+        "line 1: it has the tag !!python/object/apply:os.system",
+    ),
+    "a tag of somebody's": ("a: 1\nb: !thing 2\n", "line 2: it has the tag !thing; write a plain value"),
+    "two documents": ("a: 1\n---\na: 2\n", "line 2: a second document starts here; leave one"),
     "a NUL byte": ("a: \0\n", "control characters are not allowed"),
     "what is not YAML": ("a: [1,\n", "did not find expected"),
     "an impossible date": ("a: 2020-13-01\n", "month must be in 1..12"),
@@ -59,15 +64,46 @@ def test_every_file_of_conf_is_one_of_ours() -> None:
     check_yaml_files(ROOT / "conf")
 
 
-@pytest.mark.parametrize("content", [LAUGHS, "encoder: {a: xx, b: '${encoder.a}${encoder.a}'}\n", "[" * 1000])
-def test_a_users_task_file_that_expands_is_refused_before_it_is_composed(content: str, tmp_path: Path) -> None:
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
     for path in (ROOT / "conf").rglob("*.yaml"):
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     assert compose_config(["task=energy"], tmp_path, ("task",))["task"] == "energy"
-    (tmp_path / "conf/task/mine.yaml").write_text(content)
+    return tmp_path
+
+
+ENERGY = (ROOT / "conf/task/energy.yaml").read_bytes()
+WRONG = {
+    "a byte order mark": (
+        b"\xef\xbb\xbf" + ENERGY,
+        "conf/task/mine.yaml cannot be composed: it starts with a byte order mark, .*; save it as UTF-8 without one",
+    ),
+    "a tag of Python's": (
+        ENERGY.replace(b"context: 33", b"context: !!python/object/apply:os.system [false]"),
+        "conf/task/mine.yaml cannot be composed: line 7: it has the tag !!python/object/apply:os.system; write a plain",
+    ),
+    "a key given twice": (
+        ENERGY.replace(b"  context: 33\n", b"  context: 33\n  context: 34\n"),
+        "found duplicate key context in .*conf/task/mine.yaml., line 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_with_a_users_task_file_is_told_in_a_line(kind: str, copied: Path) -> None:
+    content, told = WRONG[kind]
+    (copied / "conf/task/mine.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=told) as refused:
+        compose_config(["task=mine", "model=gru"], copied)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [LAUGHS, "encoder: {a: xx, b: '${encoder.a}${encoder.a}'}\n", "[" * 1000])
+def test_a_users_task_file_that_expands_is_refused_before_it_is_composed(content: str, copied: Path) -> None:
+    (copied / "conf/task/mine.yaml").write_text(content)
     began = time.perf_counter()
     with pytest.raises(UserError, match=r"conf/task/mine.yaml cannot be composed: (line|it)"):
-        compose_config(["task=mine", "model=gru"], tmp_path)
+        compose_config(["task=mine", "model=gru"], copied)
     assert time.perf_counter() - began < 1

@@ -30,7 +30,9 @@ def card(record: RunRecord, judged: Mapping[str, Any] | None = None) -> str:
     """
     encoder = record.config["encoder"]
     what = f"Encoder {encoder['name']} with {encoder['hidden_size']} units: {DOES[record.windows['kind']]}."
-    chosen = "the epoch with the lowest validation loss; the test was not looked at"
+    kept = record.config["training"].get("keep", "best")  # older model folders do not say
+    chosen = {"best": "the epoch with the lowest validation loss", "last": "the last epoch"}[kept]
+    chosen += "; the test was not looked at"
     return _card(record, what.format(**record.windows), chosen, "configuration, data and code", judged)
 
 

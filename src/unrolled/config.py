@@ -31,6 +31,7 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     check_yaml_files(root / "conf")
     for override in overrides:
@@ -47,7 +48,7 @@ def compose_config(overrides: Sequence[str], root: Path, needs: Sequence[str] = 
             composed = compose("config", overrides=asked, return_hydra_config=True)
             choices = composed.hydra.runtime.choices
             config = _plain(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]), choices)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:  # a key given twice is a YAMLError
         raise UserError(_explain(error, asked, root)) from error
     check_values(config)
     return config
@@ -250,6 +251,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "gradient_clip": _or_null(_POSITIVE),
         "early_stopping": _or_null(_whole(1)),
         "averaging": _or_null(_FRACTION),
+        "keep": _one_of("best", "last"),
         "precision": _or_null(_one_of("bf16")),
         "augmentation": _or_null(_AUGMENTATION),
     },

@@ -10,7 +10,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
-from pytorch_lightning.plugins.precision import MixedPrecision, Precision
+from pytorch_lightning.plugins.precision import Precision
+
+from unrolled.precision import ConvertOnce
 
 INSIDE = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
@@ -19,6 +21,19 @@ class EpochLoop(_TrainingEpochLoop):
     """Lightning's loop over the batches of an epoch, with a shorter step where it can be."""
 
     short: bool | None = None  # whether the step can be; found out at the first one
+
+    def on_run_start(self, data_fetcher: Any) -> None:
+        """Let an epoch that ``max_steps`` cuts short end there like any other."""
+        super().on_run_start(data_fetcher)
+        if self.max_steps != -1:
+            together = self.trainer.accumulate_grad_batches
+            whole_steps = self.batch_progress.current.ready // together + self.max_steps - self.global_step
+            data_fetcher.length = min(data_fetcher.length, whole_steps * together)
+
+    def _should_check_val_fx(self, data_fetcher: Any) -> bool:
+        """Tell whether it is time to validate: after the last step, also where that is not the data's last."""
+        last = self.batch_progress.is_last_batch and self._should_check_val_epoch()
+        return last or super()._should_check_val_fx(data_fetcher)
 
     def advance(self, data_fetcher: Any) -> None:
         """Take one step."""
@@ -70,8 +85,7 @@ def can_be_short(trainer: pl.Trainer) -> bool:
         trainer.strategy.root_device.type == "cpu"
         and trainer.world_size == 1
         and trainer.accumulate_grad_batches == 1
-        and type(trainer.precision_plugin) in (Precision, MixedPrecision)
-        and getattr(trainer.precision_plugin, "scaler", None) is None
+        and type(trainer.precision_plugin) in (Precision, ConvertOnce)
         and trainer.gradient_clip_algorithm in (None, "norm")
         and len(trainer.optimizers) == len(schedules) == 1
         and (schedules[0].interval, schedules[0].frequency, schedules[0].reduce_on_plateau) == ("step", 1, False)

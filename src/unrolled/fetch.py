@@ -46,7 +46,7 @@ def plan_attempts(file: RawFile, mirror: str | None) -> list[str]:
     folder = Path(mirror)
     if not folder.is_absolute() or not folder.is_dir():
         raise UserError(
-            f"UNROLLED_MIRROR={public(mirror)!r}: expected an absolute folder that exists, or an http(s) address"
+            f"UNROLLED_MIRROR={public(mirror, mirror)!r}: expected an absolute folder that exists, or an http(s) address"
         )
     packed = folder / file.mirror_path
     unpacked = packed.parent / file.name
@@ -76,7 +76,7 @@ def fetch_file(file: RawFile, folder: Path, mirror: str | None) -> None:
         try:
             _obtain(place, file, partial)
         except _Refused as refusal:
-            answers.append(f"{public(place)}: {refusal}")
+            answers.append(f"{public(place, place)}: {refusal}")
             continue
         else:
             partial.replace(target)
@@ -289,7 +289,7 @@ def unavailable(module: ModuleType, folder: Path, mirror: str | None) -> str | N
                 _look(place, file)
                 break
             except _Refused as refusal:
-                reasons.append(f"{public(place).split('/')[2] if _has_host(place) else place} ({refusal})")
+                reasons.append(f"{public(place, place).split('/')[2] if _has_host(place) else place} ({refusal})")
         else:
             return f"{file.name} cannot be had from {', '.join(reasons)}"
     return None

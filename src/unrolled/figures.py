@@ -167,7 +167,8 @@ def learning_curves(curves: Mapping[str, Mapping[int, pd.DataFrame]], stand_in: 
     return Figure(
         "Learning curves",
         "Mean loss on validation after each epoch, in the space that the model learns in. Strong lines are means over "
-        "seeds, faint ones the seeds. The weights with the lowest validation loss are kept; the test was not looked at.",
+        "seeds, faint ones the seeds. The weights with the lowest validation loss are kept, or the last where training.keep "
+        "says so; the test was not looked at.",
         both_widths(draw),
         [Key(model, colour_of(model), "dashed" if is_recipe(model) else "line") for model in curves],
         lines,

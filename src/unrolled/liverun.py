@@ -6,8 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from unrolled.addresses import public
 from unrolled.lifesign import LifeSign
-from unrolled.trackingstore import Store, attempt, public_uri
+from unrolled.trackingstore import Store, attempt
 
 METRICS_PER_CALL = 1000  # MLflow's limit
 SEND_SECONDS = 2.0  # short epochs share a call: one call takes 10 to 20 ms on the local store
@@ -76,7 +77,7 @@ class LiveRun:
         self._spent += self._sent - began
         if self._spent > max(SLOW_SECONDS, 0.03 * (self._sent - self._began)):
             self._slow = True
-            where = public_uri(opened.store.uri)
+            where = public(opened.store.uri, opened.store.uri)
             print(f"notice: {where} is slow; the rest of the learning curve follows when training ends", flush=True)
 
     def __enter__(self) -> Self:

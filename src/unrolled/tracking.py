@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from unrolled.addresses import public
 from unrolled.card import card
 from unrolled.errors import UserError
 from unrolled.learningcurve import draw_learning_curve
@@ -20,7 +21,7 @@ from unrolled.lifesign import IDENTITY, LifeSign, close_abandoned
 from unrolled.liverun import LiveRun, OpenedRun, batches, known_steps, log_metrics
 from unrolled.loggedmodel import describe_model, log_model
 from unrolled.runrecord import RunRecord, TrainedRun, read_trained, trained_folders
-from unrolled.trackingstore import Store, attempt, connect, describe, failures, public_uri, tracking_uri
+from unrolled.trackingstore import Store, attempt, connect, describe, failures, tracking_uri
 
 MIRRORED = "unrolled.mirrored"  # JSON: a digest of each part that the run has in full
 JUDGED = (
@@ -94,7 +95,7 @@ def track(root: Path) -> None:
     except failures() as error:
         uri = tracking_uri(root)
         raise UserError(
-            f"the store {public_uri(uri)} failed: {describe(error, uri)}; mend or start it and run `unrolled track` again"
+            f"the store {public(uri, uri)} failed: {describe(error, uri)}; mend or start it and run `unrolled track` again"
         ) from error
     if damaged:
         raise UserError(f"{damaged} of {len(folders)} model folders could not be read; the lines above name them")

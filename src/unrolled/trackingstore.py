@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from unrolled.addresses import public
 from unrolled.sidecar import main_checkout
 
 Result = TypeVar("Result")
@@ -30,7 +30,6 @@ DEFAULTS = {
 }
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 LOCK_SECONDS = 60.0
-ADDRESS = re.compile(r"""[\w+.-]+://\S*?(?=['"]?(?:\s|$))""")  # without the quote that closes it
 
 # Stores that failed in this process: one notice each, then silence. Only `unrolled track` asks them again.
 _given_up: set[str] = set()
@@ -110,7 +109,7 @@ def attempt(root: Path, action: Callable[[], Result]) -> Result | None:
         _given_up.add(uri)
         print(
             f"notice: not tracked in MLflow from here on: {describe(error, uri)}. Nothing is lost: "
-            f"`unrolled track` completes {public_uri(uri)} from the files.",
+            f"`unrolled track` completes {public(uri, uri)} from the files.",
             flush=True,
         )
         return None
@@ -141,25 +140,13 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def describe(error: Exception, uri: str) -> str:
-    """Return the first line of what the store at ``uri`` raised; the addresses in it as ``public_uri`` shows them."""
-    lines = str(error).strip().replace(uri, public_uri(uri)).splitlines()
-    text = ADDRESS.sub(lambda found: public_uri(found[0]), lines[0] if lines else "")
+    """Return the first line of what the store at ``uri`` raised; the addresses in it as ``public`` shows them."""
+    lines = public(str(error).strip(), uri).splitlines()
+    text = lines[0] if lines else ""
     asked, failed, why = text.partition(" failed with exception ")
     if failed:  # urllib3's own words for a server that is not there fill half a screen
         return f"{asked} got no answer ({'it took too long' if 'timed out' in why else 'no connection'})"
     return f"{type(error).__name__}: {text[:200]}"
-
-
-def public_uri(uri: str) -> str:
-    """Return an address without user, password, query and fragment; its scheme alone if they cannot be told apart."""
-    scheme, mark, rest = uri.partition("://")
-    if not mark:
-        return uri
-    place, *hidden = re.split("[?#]", rest, maxsplit=1)
-    if place.startswith("/"):  # a file: no user
-        return f"{scheme}://{place}"
-    # http://host?token=a@b or http://me:se?cret@host
-    return f"{scheme}://..." if "@" in "".join(hidden) else f"{scheme}://{place.rpartition('@')[2]}"
 
 
 @contextmanager

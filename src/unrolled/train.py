@@ -29,7 +29,7 @@ def train(config: Config, windows_folder: Path, out: Path, root: Path) -> float:
         root: the checkout.
 
     Returns:
-        The best epoch's validation loss.
+        The validation loss of the epoch that was kept.
 
     Raises:
         UserError: the configuration asks for something that the data, the code or the machine lacks, or training
@@ -128,7 +128,8 @@ def write_model_folder(
         meta: the windows'.
         identity: the run's.
         model: with the weights to keep.
-        learned: what ``fit`` returned.
+        learned: what ``fit`` returned; meta.json's ``best_epoch`` and ``best_validation_loss`` are of the epoch that was kept,
+            the last one's with ``training.keep=last``.
         facts: of the machine, the code and the packages: what can make the same run end at other bits elsewhere.
     """
     import yaml

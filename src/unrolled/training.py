@@ -18,6 +18,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from unrolled.config import Config
@@ -26,6 +27,7 @@ from unrolled.epochloop import EpochLoop
 from unrolled.errors import UserError
 from unrolled.learners.supervised import EpochRow, SupervisedLearner
 from unrolled.model import SequenceModel
+from unrolled.precision import ConvertOnce
 from unrolled.progress import TimedProgressBar
 from unrolled.resume import CHECKPOINT, SaveAndStop, WholeCheckpoints, checkpoint_to_resume
 from unrolled.windowset import WindowSet
@@ -35,7 +37,7 @@ OURS = {
     "callbacks": "the callbacks are part of the code",
     "logger": "runs are logged by the MLflow mirror",
     "plugins": "objects cannot be configured",
-    "enable_checkpointing": "a run always keeps its best epoch",
+    "enable_checkpointing": "a run always keeps an epoch; training.keep says which",
     "enable_model_summary": "use `unrolled describe`",
     "gradient_clip_val": "set training.gradient_clip",
     "use_distributed_sampler": "it would tear text streams apart",
@@ -82,6 +84,7 @@ class Learned:
         history: a row per epoch.
         curve: loss and gradient norm of each optimizer step.
         resumed_at: the step from which this process went on, 0 if it began.
+        best: the row of the epoch whose weights are kept, which ``training.keep`` chose.
     """
 
     history: list[EpochRow]
@@ -108,16 +111,12 @@ def prepare_machine(threads: int, seed: int) -> None:
     torch.manual_seed(seed)
     # Batches are slices of tensors in memory: worker processes would only add copies.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # The schedule is stepped by Lightning after the optimizer; a resumed run trips torch's check of the order.
+    # In 16-mixed the scaler passes over a first step that overflows, and torch's check takes that for the wrong order.
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step\\(\\).*")
     # Lightning 2.6 on torch 2.13; nothing that a user could do about it.
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
-    # It is not empty when a killed run goes on from it.
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     # Our samplers skip what a resumed epoch has had already; Lightning only knows loaders that do so themselves.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-    # Forty-two steps are an epoch of the energy task; nothing is logged through a Lightning logger.
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
 
 
 def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
@@ -169,6 +168,11 @@ def make_trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
     except (MisconfigurationException, ImportError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"the Trainer refuses {options}: {' '.join(str(error).split())}") from error
     _check_precision(trainer, str(options.get("precision", "32-true")))
+    lightnings = trainer.precision_plugin
+    if type(lightnings) is MixedPrecision and lightnings.scaler is None:
+        trainer.strategy.precision_plugin = ConvertOnce("bf16-mixed", lightnings.device)
+    # With max_steps, Lightning takes any epoch that a checkpoint knows for unfinished; ours count epochs all the same.
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop = EpochLoop(trainer, trainer.fit_loop.min_steps, trainer.fit_loop.max_steps)
     return trainer
 
@@ -235,7 +239,7 @@ def assemble(
 
 
 def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resume: Path) -> Learned:
-    """Train and leave the weights of the best epoch in the learner's model; goes on from what lies in ``resume``.
+    """Train and leave the weights of the epoch to keep in the learner's model; goes on from what lies in ``resume``.
 
     Raises:
         UserError: training diverged.
@@ -254,7 +258,7 @@ def fit(trainer: pl.Trainer, learner: SupervisedLearner, data: WindowData, resum
         curve=learner.curve(),
         resumed_at=learner.resumed_at,
         steps=trainer.global_step,
-        best=min(learner.history, key=lambda row: row["validation_loss"]),
+        best=learner.kept(),
         started=started,
         seconds=time.monotonic() - clock,
         device=_device_name(trainer),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unrolled.addresses import public
 from unrolled.check import check_cells, missing_data, read_params
 from unrolled.checkout import project_root
 from unrolled.console import one_line_errors
@@ -49,7 +50,8 @@ def main() -> None:
 
         print(leaderboard_text(root))
         print(f"report:    {(root / 'reports' / 'index.html').as_uri()}")
-        print(f"MLflow UI: make ui   (runs are in {public(tracking_uri(root))})")
+        uri = tracking_uri(root)
+        print(f"MLflow UI: make ui   (runs are in {public(uri, uri)})")
 
 
 def cells_of(params: Mapping[str, Any]) -> list[str]:
@@ -67,13 +69,6 @@ def cells_of(params: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def public(uri: str) -> str:
-    """Return ``uri`` without user, password, query and fragment."""
-    from unrolled.trackingstore import public_uri
-
-    return public_uri(uri)
-
-
 def choose_data(root: Path, mirror: str | None) -> None:
     """Set ``data:`` in params.yaml to real where every task's files can be had, else to stand-in, loudly."""
     missing = dict(missing_data(root, PAIRS, mirror))
@@ -82,7 +77,7 @@ def choose_data(root: Path, mirror: str | None) -> None:
         reasons = "\n".join(f"    {task}: {reason}" for task, reason in missing.items())
         print(BANNER.format(line="!" * 100, reasons=reasons), flush=True)
     else:
-        print(f"data: real, from {public(mirror) if mirror else 'the publishers'}", flush=True)
+        print(f"data: real, from {public(mirror, mirror) if mirror else 'the publishers'}", flush=True)
 
 
 def set_data(params: Path, value: str) -> None:

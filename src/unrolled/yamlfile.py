@@ -1,7 +1,7 @@
 """Read a YAML file that may come from elsewhere: bounded before anything of it is built.
 
 A few hundred bytes of YAML can stand for more than any memory holds: an alias of a list of aliases, again and again, or an
-interpolation likewise. Ours need neither, nor long values, nor many levels, so a look at the parser's events refuses them.
+interpolation likewise. Ours need neither, nor tags, long values or many levels, so a look at the parser's events refuses them.
 """
 
 from collections.abc import Iterator
@@ -36,11 +36,16 @@ def check_yaml_files(folder: Path) -> None:
     """Look through the YAML files below ``folder`` before somebody else's loader expands them.
 
     Raises:
-        UserError: names the first that is not what ``read_yaml`` takes, or that has an interpolation.
+        UserError: names the first that is not what ``read_yaml`` takes, or that has an interpolation or a byte order mark.
     """
     for path in sorted(folder.rglob("*.yaml")):
         try:
-            if "${" in _checked_text(path):
+            text = _checked_text(path)
+            if text.startswith("\ufeff"):
+                raise ValueError(
+                    "it starts with a byte order mark, behind which Hydra overlooks `# @package`; save it as UTF-8 without one"
+                )
+            if "${" in text:
                 raise ValueError("it has an interpolation ${...}, which DVC would not resolve; write out the value")
         except ValueError as error:
             raise UserError(f"{path.relative_to(folder.parent)} cannot be composed: {_one_line(error)}") from error
@@ -55,7 +60,7 @@ def _checked_text(path: Path) -> str:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
-    text = content.decode("utf-8-sig")
+    text = content.decode("utf-8")
     try:
         for problem in _problems(text):
             raise ValueError(problem)
@@ -68,9 +73,15 @@ def _problems(text: str) -> Iterator[str]:
     """Yield what is wrong with a YAML text, event by event: nothing is built, however much it stands for."""
     import yaml
 
-    level = 0
+    level = documents = 0
     for event in yaml.parse(text, Loader=_safe_loader()):
         line = event.start_mark.line + 1 if event.start_mark else 0
+        tag = getattr(event, "tag", None)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if documents > 1:
+            yield f"line {line}: a second document starts here; leave one"
+        if tag is not None:
+            yield f"line {line}: it has the tag {tag.replace('tag:yaml.org,2002:', '!!')}; write a plain value"
         if isinstance(event, yaml.AliasEvent):
             yield f"line {line}: it has the alias *{event.anchor}; write out what it stands for"
         elif isinstance(event, yaml.CollectionStartEvent):

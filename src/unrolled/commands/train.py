@@ -82,5 +82,6 @@ def train_one(config: Config, root: Path) -> float:
     out = root / (config["out"] or f"outputs/{name}")
     loss = train(config, windows, out, root)
     place = out.relative_to(root) if out.is_relative_to(root) else out
-    print(f"{name}: best validation loss {loss:.5f}; evaluate it with: unrolled evaluate run={place}")
+    kept = f"{config['training']['keep']} epoch's validation loss {loss:.5f}"
+    print(f"{name}: {kept}; evaluate it with: unrolled evaluate run={place}")
     return loss

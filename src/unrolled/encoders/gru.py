@@ -10,10 +10,10 @@ Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2
 
 from torch import nn
 
-from unrolled.encoders._stepwise import StepwiseEncoder
+from unrolled.encoders.recurrent import RecurrentEncoder
 
 
-class Encoder(StepwiseEncoder):
+class Encoder(RecurrentEncoder):
     """Two gates and one state; where the update gate is open, the past and its gradient pass unchanged."""
 
     def __init__(

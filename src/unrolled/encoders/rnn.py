@@ -7,10 +7,10 @@ Elman, "Finding structure in time", Cognitive Science 14 (1990).
 
 from torch import nn
 
-from unrolled.encoders._stepwise import StepwiseEncoder
+from unrolled.encoders.recurrent import RecurrentEncoder
 
 
-class Encoder(StepwiseEncoder):
+class Encoder(RecurrentEncoder):
     """One hidden state, rewritten at every step; its gradient shrinks or grows with every step that it goes back."""
 
     def __init__(

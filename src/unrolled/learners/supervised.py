@@ -35,7 +35,7 @@ class SupervisedLearner(pl.LightningModule):
     Attributes:
         history: one row per finished epoch.
         steps: what ``curve`` returns, one number after the other.
-        best: the model's weights, averaged ones where they are, after the epoch with the lowest validation loss so far.
+        best: the weights to keep, averaged ones where they are: after the epoch that ``kept`` chooses among those so far.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class SupervisedLearner(pl.LightningModule):
         return loss
 
     def on_validation_epoch_end(self) -> None:
-        """Publish the mean, by which the best epoch is chosen."""
+        """Publish the mean, by which early stopping decides, and which epoch is the best."""
         self.log("validation_loss", self._mean("validation"), sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
@@ -170,12 +170,18 @@ class SupervisedLearner(pl.LightningModule):
         }
         if not math.isfinite(row["validation_loss"]):
             raise UserError(self._diverged("validation loss", row["validation_loss"]))
-        if row["validation_loss"] < min((earlier["validation_loss"] for earlier in self.history), default=math.inf):
-            self.best = self.validated
         self.history.append(row)
+        if self.kept() is row:
+            self.best = self.validated
         self.batches_done = 0
         if self.on_epoch is not None:
             self.on_epoch(row)
+
+    def kept(self) -> EpochRow:
+        """Return the epoch whose weights are kept: the last one, or the first with the lowest validation loss."""
+        if self.training_config["keep"] == "last":
+            return self.history[-1]
+        return min(self.history, key=lambda row: row["validation_loss"])
 
     def curve(self) -> list[tuple[float, float]]:
         """Return loss and gradient norm (before clipping) of each optimizer step so far."""
