@@ -69,8 +69,7 @@ class Encoder(nn.Module):
         self.first = nn.Conv2d(1, filters, kernel_size, padding=same)
         self.second = nn.Conv2d(filters, filters, kernel_size, padding=same)
         self.pool = nn.MaxPool2d((1, 2), ceil_mode=True)
-        columns = -(-in_features // 2)
-        columns = -(-columns // 2)
+        columns = -(-in_features // 4)  # pooled twice
         self.lstm = RecurrentEncoder(
             nn.LSTM,
             filters * columns,
@@ -95,7 +94,8 @@ class Encoder(nn.Module):
             torch.relu(self.second(_masked_rows(strokes, lengths)))
         )  # (batch, filters, rows, columns / 4)
         rows = strokes.transpose(1, 2).flatten(2)  # (batch, rows, filters * columns / 4)
-        return self.lstm(self.dropout(rows), state, lengths)
+        hidden, state = self.lstm(self.dropout(rows), state, lengths)
+        return hidden, state
 
 
 def _masked_rows(image: Tensor, lengths: Tensor | None) -> Tensor:
