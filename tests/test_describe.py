@@ -7,6 +7,7 @@ import torch
 from conftest import ROOT
 from windowsets import series_windows
 
+from unrolled.batch import Batch
 from unrolled.batches import SeriesWindows
 from unrolled.config import compose_config
 from unrolled.describe import describe, in_words
@@ -52,3 +53,12 @@ def test_shapes_in_words() -> None:
     assert in_words(torch.zeros(1, 2, 3)) == "(1 example, 2 time steps, 3 features)"
     assert in_words(torch.zeros(5, 7, dtype=torch.int64)) == "(5 examples, 7 time steps)"
     assert in_words(torch.zeros(2, 1, 7, 3)) == "(2 examples, 1 time step, 7 horizon steps, 3 quantiles)"
+
+
+def test_filters_over_an_image_give_rows_and_columns() -> None:
+    config = compose_config(["task=mnist", "model=cnn_bilstm"], ROOT)
+    meta = {"kind": "examples", "task": "mnist", "context": 5, "horizon": 1, "in_features": 6, "classes": 3}
+    batch = Batch(torch.rand(4, 5, 6), torch.zeros(4, dtype=torch.int64))
+    told = describe(build(config, meta), batch, config, meta)
+    assert "encoder.second (Conv2d)    (4 examples, 32 filters, 5 rows, 3 columns)" in told
+    assert "(4 examples, 32 filters, 5 rows, 2 columns)" in told

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from unrolled.errors import UserError
 from unrolled.model import build_encoder
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +20,7 @@ def _sections() -> dict[str, dict[str, Any]]:
     both_ways = {
         f"{name}, both ways": section | {"bidirectional": True}
         for name, section in found.items()
-        if "bidirectional" in section
+        if not section.get("bidirectional", True)
     }
     return found | both_ways
 
@@ -175,3 +176,28 @@ def test_every_docstring_has_equations_and_a_citation(name: str) -> None:
     module = __import__(f"unrolled.encoders.{SECTIONS[name]['name']}", fromlist=["x"])
     assert "h_t" in module.__doc__
     assert any(f"{year}" in module.__doc__ for year in range(1980, 2027)), "cites its source"
+
+
+def test_dropconnect_drops_recurrent_weights_in_training_alone() -> None:
+    plain, dropping = _encoder("lstm"), build_encoder(SIZES | SECTIONS["lstm_640"] | SIZES, F, T)
+    dropping.load_state_dict(plain.state_dict())
+    whole = {name: weight.clone() for name, weight in dropping.layer.named_parameters()}
+    x = _input()
+    torch.testing.assert_close(dropping.eval()(x)[0], plain(x)[0], rtol=0, atol=0)
+    torch.manual_seed(0)
+    first, second = dropping.train()(x)[0], dropping(x)[0]
+    # At the first step there is no state yet that a recurrent weight could carry on.
+    torch.testing.assert_close(first[0, 0], second[0, 0], rtol=0, atol=0)
+    assert not torch.equal(first[:, -1], second[:, -1])
+    first.sum().backward()
+    assert all(torch.equal(weight, whole[name]) for name, weight in dropping.layer.named_parameters())
+    gradient = dropping.layer.weight_hh_l1.grad
+    assert 0.1 < (gradient == 0).float().mean().item() < 0.5  # some 0.3 of the weights had no part in it
+
+
+def test_filters_over_rows_need_later_rows_and_an_odd_height() -> None:
+    section = SIZES | SECTIONS["cnn_bilstm"]
+    with pytest.raises(UserError, match="its filters see later rows; use model=cnn_lstm"):
+        build_encoder(section | {"bidirectional": False}, F, T)
+    with pytest.raises(UserError, match=r"encoder.kernel_size=4: expected an odd number"):
+        build_encoder(section | {"kernel_size": 4}, F, T)

@@ -12,6 +12,7 @@ from unrolled.model import SequenceModel, count_parameters
 
 AXES = ("example", "time step", "feature")
 QUANTILE_AXES = ("example", "time step", "horizon step", "quantile")
+IMAGE_AXES = ("example", "filter", "row", "column")
 
 
 def describe(model: SequenceModel, batch: Batch, config: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
@@ -61,12 +62,12 @@ def _times(count: int) -> str:
     return f"only {count} time{'' if count == 1 else 's'}" if count > 0 else "not even once"
 
 
-def in_words(tensor: Tensor) -> str:
-    """Return a shape as people say it: (128 examples, 29 time steps, 1 feature)."""
+def in_words(tensor: Tensor, axes: tuple[str, ...] = ()) -> str:
+    """Return a shape as people say it, (128 examples, 29 time steps, 1 feature), by its ``axes`` or the usual ones."""
     sizes = list(tensor.shape)
-    if len(sizes) == 4:
-        axes: tuple[str, ...] = QUANTILE_AXES
-    else:
+    if not axes and len(sizes) == 4:
+        axes = QUANTILE_AXES
+    elif not axes:
         axes = AXES if len(sizes) == 3 else (AXES[0], AXES[1] if not tensor.is_floating_point() else AXES[2])
     return f"({', '.join(f'{size:,} {axis}' + ('' if size == 1 else 's') for size, axis in zip(sizes, axes, strict=False))})"
 
@@ -76,7 +77,8 @@ def _recorder(rows: list[tuple[str, str, int]], name: str) -> Any:
         tensor = output[0] if isinstance(output, tuple) else output
         if isinstance(layer, nn.Conv1d):
             tensor = tensor.transpose(1, 2)  # torch's convolutions keep time last
+        axes = IMAGE_AXES if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)) else ()
         label = f"{name} ({type(layer).__name__})"
-        rows.append((label, in_words(tensor), sum(p.numel() for p in layer.parameters())))
+        rows.append((label, in_words(tensor, axes), sum(p.numel() for p in layer.parameters())))
 
     return record
