@@ -57,22 +57,28 @@ chaos: install  ## inject faults into the pipeline and count what it survives in
 bench: install benchmarks/.venv/installed  ## every figure of reports/benchmarks.md anew: about an hour, on an otherwise idle machine
 	$(BIN)/python benchmarks/run.py
 
-# The libraries to compare with, beside the project's own packages, which come first to satisfy what they need: the same torch.
-# Without them the rest is measured all the same, and what is missing is reported as not run.
-benchmarks/.venv/installed: benchmarks/requirements.txt .venv/installed
+# The libraries to compare with, by hash too, beside the project's own packages, with which they share what both need: the same
+# torch. Without them the rest is measured all the same, and what is missing is reported as not run.
+benchmarks/.venv/installed: benchmarks/requirements.lock .venv/installed
 	$(PYTHON) -m venv benchmarks/.venv
 	place='import sysconfig; print(sysconfig.get_path("purelib"))'; $(BIN)/python -c "$$place" > "$$(benchmarks/.venv/bin/python -c "$$place")/project.pth"
-	benchmarks/.venv/bin/pip install --disable-pip-version-check --quiet --requirement benchmarks/requirements.txt && touch $@ || echo "notice: not all libraries to compare with could be installed"
+	benchmarks/.venv/bin/pip install --disable-pip-version-check --quiet $(LOCKED) benchmarks/requirements.lock && touch $@ || echo "notice: not all libraries to compare with could be installed"
 
 # MLflow's own list of hosts lets through 10.* and 192.168.*, names such as 10.evil.example among them. The store's address
 # is no argument: it may hold a password, and arguments are everybody's to see.
 ui: install  ## the MLflow UI on http://127.0.0.1:5000, or PORT=
 	MLFLOW_BACKEND_STORE_URI="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" mlflow ui --host 127.0.0.1 --port $(PORT) --allowed-hosts 127.0.0.1:$(PORT),localhost:$(PORT)
 
-lock: install  ## resolve requirements.lock anew from pyproject.toml, with hashes of every platform's files: some minutes
-	pip-compile --quiet --generate-hashes --allow-unsafe --constraint constraints.txt --extra dev --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+COMPILE := pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
+
+# What benchmarks/ needs is resolved around the project's lock, and holds only what that has not.
+lock: install  ## resolve both requirements.lock anew, with hashes of every platform's files: some minutes
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
 	awk 'BEGIN { print "# Written by `make lock`; without torch and the CUDA libraries, which are the platform'\''s: see the Makefile." } /^[a-z0-9#]/ { locked = !/^(#|torch==|triton==|cuda-|nvidia-)/ } locked' requirements.lock > requirements.lock.new
 	mv requirements.lock.new requirements.lock
+	$(COMPILE) --constraint requirements.lock --output-file benchmarks/requirements.lock benchmarks/requirements.txt
+	awk 'BEGIN { print "# Written by `make lock`; without what ../requirements.lock has, and without torch." } NR == FNR { ours[$$1]; next } /^[a-z0-9#]/ { locked = !($$1 in ours) && !/^(#|torch==|triton==|cuda-|nvidia-)/ } locked' requirements.lock benchmarks/requirements.lock > requirements.lock.new
+	mv requirements.lock.new benchmarks/requirements.lock
 
 audit: install  ## known vulnerabilities and malicious releases among the locked packages; needs the network
 	@$(BIN)/python audit/advisories.py

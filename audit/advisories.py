@@ -66,7 +66,7 @@ def overdue(accepted: Sequence[Acceptance], today: datetime.date) -> list[str]:
 
 
 def pins(lock: str, project: str) -> dict[str, str]:
-    """Every package's release: from requirements.lock's text, and torch's from pyproject.toml's, as the lock leaves it out."""
+    """Every package's release: from the text of the locks, and torch's from pyproject.toml's, as they leave it out."""
     (torch,) = re.findall(r'"torch==([^"]+)"', project)
     return dict(PIN.findall(lock)) | {"torch": torch}
 
@@ -118,7 +118,8 @@ def main(accepted_text: str, today: datetime.date) -> str:
         UserError: if anything else was found, or nothing could be.
     """
     accepted = read_accepted(accepted_text)
-    packages = pins((ROOT / "requirements.lock").read_text(), (ROOT / "pyproject.toml").read_text())
+    locks = "".join((ROOT / place / "requirements.lock").read_text() for place in (".", "benchmarks"))
+    packages = pins(locks, (ROOT / "pyproject.toml").read_text())
     if problems := overdue(accepted, today) or findings(ask(packages), accepted):
         mend = "Upgrade (`make lock`), or accept in audit/accepted.toml with a reason and an end"
         raise UserError("\n".join([f"{len(problems)} to see to", *problems, mend]))

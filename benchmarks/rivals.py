@@ -2,7 +2,7 @@
 
 The same cell (a GRU of 64 units), context, batch, epochs and series everywhere; AdamW or Adam at a constant rate, one thread,
 each case a process of its own, the processes taking turns. What counts are the epochs after the first: what a library compiles or
-builds once is in the first. Rivals run in benchmarks/.venv, see requirements.txt; ours in the project's environment.
+builds once is in the first. Rivals run in benchmarks/.venv, see requirements.lock; ours in the project's environment.
 """
 
 import json
@@ -39,7 +39,7 @@ def measure(quick: bool) -> Section:
     there = _versions(python) if python.is_file() else {}
     present = [rival for rival, packages in RIVALS.items() if set(packages) <= set(there)]
     for rival in sorted(set(RIVALS) - set(present)):
-        section.notes.append(f"{rival}: not run: not installed; `make bench` installs benchmarks/requirements.txt")
+        section.notes.append(f"{rival}: not run: not installed; `make bench` installs benchmarks/requirements.lock")
     if there:
         section.notes.append(
             "the others' releases: " + ", ".join(f"{name} {release}" for name, release in there.items())

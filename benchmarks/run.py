@@ -4,7 +4,7 @@ usage: python benchmarks/run.py [--quick] [NAME ...]     (with .venv; `make benc
 
 Without names every comparison runs; those that are not named keep what an earlier run recorded. --quick is a trial of a few
 minutes whose figures are marked as such. Libraries to compare with are wanted in benchmarks/.venv (`make bench` puts
-requirements.txt there); what is not installed is reported as not run. An otherwise idle machine is taken for granted.
+requirements.lock there); what is not installed is reported as not run. An otherwise idle machine is taken for granted.
 """
 
 import sys

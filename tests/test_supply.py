@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT / "audit"))
 
 from advisories import ACCEPTED, Acceptance, ask, findings, main, overdue, pins, read_accepted
 
-LOCK = (ROOT / "requirements.lock").read_text()
+OURS, BENCHMARKS = ((ROOT / place / "requirements.lock").read_text() for place in (".", "benchmarks"))
+LOCK = OURS + BENCHMARKS
 PROJECT = (ROOT / "pyproject.toml").read_text()
 BY_PLATFORM = re.compile(r"torch|triton|cuda-.*|nvidia-.*")  # torch's builds, and what only some of them need
 TODAY = date(2027, 1, 31)
@@ -53,6 +54,16 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
     locked = pins(LOCK, PROJECT)
     wrong = [str(r) for r in asked if not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"))]
     assert wrong == [], "run `make lock`"
+
+
+def test_the_benchmarks_lock_holds_what_they_ask_for_and_nothing_that_ours_has() -> None:
+    lines = (ROOT / "benchmarks" / "requirements.txt").read_text().splitlines()
+    asked = [Requirement(line) for line in lines if line[0] not in "#-"]
+    locked = pins(LOCK, PROJECT)
+    wrong = [str(r) for r in asked if not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"))]
+    assert wrong == [], "run `make lock`"
+    assert len(asked) == 5
+    assert set(pins(OURS, PROJECT)) & set(pins(BENCHMARKS, PROJECT)) == {"torch"}
 
 
 def test_one_release_of_torch_is_named() -> None:
@@ -114,10 +125,12 @@ def test_the_malicious_releases_cannot_be_chosen_whatever_asks_for_them(tmp_path
 
 
 def test_whatever_resolves_is_constrained() -> None:
-    recipes = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t")]
-    resolving = [line for line in recipes if re.search(r"\$\(INSTALL\)|pip-compile", line)]
+    makefile = (ROOT / "Makefile").read_text()
+    (compiling,) = re.findall(r"^COMPILE := (.*)", makefile, re.MULTILINE)
+    recipes = [line.replace("$(COMPILE)", compiling) for line in makefile.splitlines() if line.startswith("\t")]
+    resolving = [line for line in recipes if re.search(r"\$\(INSTALL\)|pip-compile|pip install", line)]
     resolving = [line for line in resolving if "$(LOCKED)" not in line and "--no-deps" not in line]
-    assert len(resolving) == 2
+    assert len(resolving) == 3
     assert all("--constraint constraints.txt" in line for line in resolving)
     assert "--constraint ../constraints.txt" in (ROOT / "benchmarks" / "requirements.txt").read_text().splitlines()
     assert not {"lightning"} & set(_blocks())
