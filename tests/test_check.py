@@ -39,7 +39,7 @@ def test_every_cell_of_the_grid_composes_and_builds() -> None:
 @pytest.mark.parametrize(
     ("cell", "trainer", "told"),
     [
-        (CELL | {"model": "gur"}, "default", "energy-gru-0: unknown model 'gur'; valid: bilstm, cnn"),
+        (CELL | {"model": "gur"}, "default", "energy-gru-0: unknown model 'gur'; valid: cnn, cnn_13k"),
         (CELL | {"seed": -1}, "default", "energy-gru-0: seed=-1: expected a whole number"),
         (CELL, "tpu9", "energy-gru-0: unknown trainer 'tpu9'; valid: cpu"),
     ],
