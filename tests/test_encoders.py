@@ -179,7 +179,7 @@ def test_every_docstring_has_equations_and_a_citation(name: str) -> None:
 
 
 def test_dropconnect_drops_recurrent_weights_in_training_alone() -> None:
-    plain, dropping = _encoder("lstm"), build_encoder(SIZES | SECTIONS["lstm_dropconnect"] | SIZES, F, T)
+    plain, dropping = _encoder("lstm"), build_encoder(SIZES | SECTIONS["lstm_640"] | SIZES, F, T)
     dropping.load_state_dict(plain.state_dict())
     whole = {name: weight.clone() for name, weight in dropping.layer.named_parameters()}
     x = _input()
