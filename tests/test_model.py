@@ -63,7 +63,12 @@ def test_a_damaged_folder_is_refused(damage: Any, told: str, tmp_path: Path) -> 
         ("series", "head", {"skip": 5}, "head.skip=5 leaves nothing of a context of 5"),
         ("series", "encoder", {"embedding_size": 3}, "has numbers, not symbols"),
         ("text", "encoder", {"embedding_size": None}, "expected a whole number, at least 1"),
-        ("series", "encoder", {"name": "transformer"}, "unknown encoder.name 'transformer'; valid: cnn, cnn_lstm"),
+        (
+            "series",
+            "encoder",
+            {"name": "transformer"},
+            "unknown encoder.name 'transformer'; valid: cnn, cnn_bilstm, cnn_lstm",
+        ),
         ("series", "encoder", {"hidden_size": -4}, "encoder.hidden_size=-4: expected a whole number, at least 1"),
         ("series", "encoder", {"hidden_size": 2.5}, "encoder.hidden_size=2.5: expected a whole number"),
         ("series", "encoder", {"dropout": 1.0}, "encoder.dropout=1.0: expected a number, at least 0 and below 1"),

@@ -15,6 +15,7 @@ from unrolled.model import SequenceModel, build, encoder_names
 from unrolled.stepper import FoldedStepper, PlainStepper, can_fold, make_stepper
 
 PROMPT = torch.tensor([0, 1, 2])
+CAUSAL = sorted({*encoder_names()} - {"cnn_bilstm"})  # which reads from both ends and so can't write
 Made = Callable[..., SequenceModel]
 
 
@@ -42,7 +43,7 @@ def _logits(
 
 @pytest.mark.parametrize("texts", [1, 3])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", CAUSAL)
 def test_the_fast_path_says_what_the_model_says(name: str, layers: int, texts: int) -> None:
     model = _model(name, layers)
     plain, fast = (_logits(model, kind, texts) for kind in (PlainStepper, make_stepper))
@@ -50,7 +51,7 @@ def test_the_fast_path_says_what_the_model_says(name: str, layers: int, texts: i
 
 
 @pytest.mark.parametrize("texts", [1, 2])
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", CAUSAL)
 def test_the_same_seed_writes_the_same_text_on_both_paths(
     name: str, texts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +62,7 @@ def test_the_same_seed_writes_the_same_text_on_both_paths(
 
 
 @pytest.mark.parametrize("texts", [1, 3])
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", CAUSAL)
 def test_reduced_precision_rounds_and_no_more(name: str, texts: int) -> None:
     model = _model(name, 2)
     exact, rounded = _logits(model, PlainStepper, texts), _logits(model, make_stepper, texts, torch.bfloat16)
@@ -71,7 +72,7 @@ def test_reduced_precision_rounds_and_no_more(name: str, texts: int) -> None:
 
 
 def test_recurrent_encoders_take_the_fast_path_and_no_others() -> None:
-    assert {name for name in encoder_names() if can_fold(_model(name))} == {"rnn", "lstm", "gru"}
+    assert {name for name in CAUSAL if can_fold(_model(name))} == {"rnn", "lstm", "lstm_dropconnect", "gru"}
     assert isinstance(make_stepper(_model("gru"), torch.zeros(1, 1, 5)), FoldedStepper)
 
 
