@@ -16,6 +16,7 @@ from unrolled.errors import UserError
 from unrolled.judge import judge_task
 from unrolled.mixture import ABSOLUTE_ERROR, BLOCKS, LIKELIHOOD, candidates, equal, fitted, least_absolute, likeliest
 from unrolled.predicted import Predicted
+from unrolled.temperature import best_temperature, tempered
 from unrolled.windowset import SplitName, WindowSet, digest_of, save_windows
 
 SPLITS: tuple[SplitName, ...] = ("validation", "test")
@@ -236,6 +237,41 @@ def test_classifiers_are_mixed_by_their_probabilities() -> None:
     assert (tables["test"]["predicted"] == tables["test"]["actual"]).all()
     assert np.allclose(tables["test"][["p0", "p1", "p2"]].sum(axis=1), 1)
     assert list(tables["test"].dtypes) == list(cells[0].test.dtypes)  # type: ignore[union-attr]
+
+
+def test_the_right_temperature_is_found_and_changes_no_mind() -> None:
+    sure = RNG.dirichlet([0.3, 0.3, 0.3], 4000)
+    actual = np.array([RNG.choice(3, p=row) for row in sure])
+    for temperature in (0.4, 1.0, 2.5):
+        told = tempered(sure, 1 / temperature)  # a classifier that is as wrongly sure as that
+        assert best_temperature(told, actual) == pytest.approx(temperature, rel=0.08)
+        assert np.allclose(tempered(told, temperature), sure)
+        assert (told.argmax(axis=1) == sure.argmax(axis=1)).all()
+    assert np.allclose(tempered(np.array([[0.0, 1e-300, 1.0]]), 0.2).sum(), 1)
+
+
+def test_a_classifier_that_knows_more_has_more_weight_however_sure_it_is() -> None:
+    windows = _renamed(
+        example_windows(2050), {"train": [0, 50], "validation": [50, 1050], "test": [1050, 2050]}, "patches"
+    )
+    actual = windows.arrays["targets"].astype(np.int64)
+
+    def cell(name: str, right: float, temperature: float) -> Predicted:
+        scores = RNG.normal(0, 1, (2050, 3)) + right * (np.arange(3) == actual[:, None])
+        odds = np.exp(right * scores)  # what is known of three normal scores, one of which is shifted
+        shares = tempered(odds / odds.sum(axis=1, keepdims=True), temperature)
+        tables: Tables = {}
+        for split in SPLITS:
+            rows = np.arange(*windows.split(split))
+            columns = {f"p{number}": shares[rows, number].astype(np.float32) for number in range(3)}
+            given = {"index": rows, "actual": actual[rows], "predicted": shares[rows].argmax(axis=1)}
+            tables[split] = pd.DataFrame(given | columns)
+        return _cell(name, tables)
+
+    meta, _ = make_ensemble(windows, [cell("smoothed-0", 3, 4.0), cell("sharp-0", 2, 1.0)], [])
+    assert meta["members"]["smoothed"]["weight"] > meta["members"]["sharp"]["weight"] > 0
+    assert meta["members"]["smoothed"]["temperature"] == pytest.approx(0.25, rel=0.15)
+    assert meta["members"]["sharp"]["temperature"] == pytest.approx(1, rel=0.15)
 
 
 def test_nothing_to_combine_is_said_and_leaves_no_tables(days: WindowSet) -> None:

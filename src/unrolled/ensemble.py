@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unrolled.errors import UserError
 from unrolled.mixture import ABSOLUTE_ERROR, LEAST_ROWS, LIKELIHOOD, Candidate, candidates
 from unrolled.predicted import ENSEMBLE, Predicted
+from unrolled.temperature import best_temperature, tempered
 from unrolled.windowset import SplitName, WindowSet
 
 Matrix = NDArray[np.float64]
@@ -38,12 +39,15 @@ class Member:
         model: whether it is a model.
         values: by split, what may be averaged, (rows, columns): ``predicted`` and the quantiles that all seeds have, in
             the data's unit; the probability ``p0`` ... of each class; or the probability of the actual character.
+        temperature: of the classes' probabilities, chosen on validation; else they would be mixed by how sure the members
+            are, and not by how much they know.
     """
 
     name: str
     of: Sequence[Predicted]
     model: bool
     values: Mapping[SplitName, pd.DataFrame]
+    temperature: float = 1.0
 
 
 def make_ensemble(
@@ -83,6 +87,8 @@ def make_ensemble(
         count = len(rows["validation"])
         return told | {"about": f"nothing to combine: {count} rows of validation are too few to choose weights on"}, {}
     members = _members(kind, cells, usable[len(cells) :])
+    if kind == "examples":
+        members = [_tempered(member, rows["validation"]) for member in members]
     numbers = np.stack([_mixable(kind, member.values["validation"], rows["validation"]) for member in members], axis=1)
     models = sum(member.model for member in members)
     found = candidates(numbers, models, CRITERIA[kind])
@@ -104,6 +110,7 @@ def make_ensemble(
         }, {}
     told["members"] = {
         member.name: {"weight": used[member.name], "model": member.model, "of": _identities(member)}
+        | ({"temperature": member.temperature} if kind == "examples" else {})
         for member in inside
     }
     told["about"] = f"{_sum(inside, used)}: {chosen.name}, chosen on validation"
@@ -157,6 +164,17 @@ def _values(kind: str, predicted: Predicted, split: SplitName) -> pd.DataFrame:
     columns = [name for name in table if name[0] == letter and name[1:].replace(".", "").isdecimal()]
     columns += ["predicted"] if kind == "series" else []
     return table[columns].astype(np.float64).reset_index(drop=True)
+
+
+def _tempered(member: Member, validation: pd.DataFrame) -> Member:
+    """Return the member with its classes' probabilities at the temperature that suits the rows of validation best."""
+    known, actual = member.values["validation"].to_numpy(), validation["actual"].to_numpy()
+    temperature = best_temperature(known, actual)
+    values = {
+        split: pd.DataFrame(tempered(table.to_numpy(), temperature), columns=table.columns)
+        for split, table in member.values.items()
+    }
+    return replace(member, values=values, temperature=temperature)
 
 
 def _mean(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
