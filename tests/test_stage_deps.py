@@ -73,7 +73,7 @@ def test_an_edit_of_an_encoder_changes_its_own_models_only(copy: Path) -> None:
     with (copy / "src/unrolled/encoders/convolution.py").open("a") as file:
         file.write("# an edit\n")
     after = code_lines(copy)
-    with_convolutions = ("encoders.dense", "encoders.cnn", "encoders.cnn_lstm")
+    with_convolutions = ("encoders.dense", "encoders.cnn", "encoders.cnn_lstm", "encoders.cnn_bilstm")
     assert _changed(before, after) == {name for name in before if before[name].split()[0] in with_convolutions}
     assert after["models/lstm_wide"] == after["models/lstm"]
     (copy / "conf/model/wrong.yaml").write_text("encoder: {name: gur}\n")
@@ -116,10 +116,10 @@ def test_only_config_imports_hydra() -> None:
 def test_encoders_import_torch_and_their_shared_layers_only() -> None:
     for path in (SRC / "unrolled" / "encoders").glob("[!_]*.py"):
         ours = {name for name in _imports(path) if name.startswith("unrolled")}
-        shared = ("unrolled.encoders.recurrent", "unrolled.encoders.convolution")
+        shared = ("unrolled.encoders.recurrent", "unrolled.encoders.convolution", "unrolled.errors")
         assert all(name.startswith(shared) for name in ours), path
         others = {name.split(".")[0] for name in _imports(path) if not name.startswith("unrolled")}
-        assert others <= {"torch", "math", "typing", "collections", "dataclasses", "itertools"}, path
+        assert others <= {"torch", "math", "typing", "collections", "dataclasses", "functools", "itertools"}, path
 
 
 LAYERS = [
