@@ -1,5 +1,6 @@
-"""DVC as our commands start it: a kill tears no dvc.lock, it ends with its starter, and kept out it names who holds the lock."""
+"""DVC as our commands start it: a kill tears no file of its own, it ends with its starter, kept out it names the holder."""
 
+import json
 import os
 import signal
 import subprocess
@@ -43,6 +44,22 @@ from unrolled import dvccommand
 dvccommand.write_yaml_whole()
 serialize.dump_yaml("dvc.lock", {"stages": {}})
 """
+# As DVC brackets a stage: what it reads and writes is listed, and taken from the list when it has ended.
+LIST = """
+import json, os
+from dvc import rwlock
+from dvc.fs import localfs
+from unrolled import dvccommand
+dvccommand.write_rwlock_whole()
+def tear(data, file):
+    file.write('{"write": {')
+    file.flush()
+    os.kill(os.getpid(), 9)
+with rwlock.rwlock(".", localfs, "dvc repro", [], ["data"], False):
+    print(open("rwlock").read())
+    if os.environ.get("TEAR"):
+        json.dump = tear
+"""
 # Stands for `unrolled repro`, which starts DVC in a session of its own.
 PARENT = """
 import subprocess
@@ -67,6 +84,26 @@ def test_what_a_kill_leaves_of_a_lock_file_git_ignores_and_the_next_to_write_rem
     subprocess.run([sys.executable, "-c", WRITE], cwd=tmp_path, env=ENVIRONMENT, check=True)
     assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
     assert (tmp_path / "dvc.lock").read_text() == "stages: {}\n"
+
+
+def test_a_kill_while_dvc_lists_who_uses_what_leaves_the_earlier_list(tmp_path: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", LIST], cwd=tmp_path, env=ENVIRONMENT | {"TEAR": "1"})
+    assert died.returncode == -signal.SIGKILL
+    assert list(json.loads((tmp_path / "rwlock").read_text())["write"]) == ["data"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIST], cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True, text=True
+    )
+    assert list(json.loads(done.stdout)["write"]) == ["data"]
+    assert "write" not in json.loads((tmp_path / "rwlock").read_text()), "the stage has ended"
+
+
+def test_a_torn_list_of_who_uses_what_is_told_of_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "rwlock").write_text("")
+    failed = subprocess.run([sys.executable, "-c", LIST], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "rwlock is torn" in failed.stderr
+    assert failed.stderr.rstrip().endswith("remove it: rm rwlock; then run again")
+    assert (tmp_path / "rwlock").read_text() == "", "a DVC that still runs may have been listed there"
 
 
 def test_a_lock_is_held_by_the_process_that_it_names_if_that_has_it_open(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from unrolled import trackingstore
 from unrolled.errors import UserError
 from unrolled.runrecord import RunRecord, read_trained
 from unrolled.sidecar import write_sidecar
+from unrolled.stageguard import stopped_cleanly
 from unrolled.tracking import mirror, open_run, track
 
 FACTS = {
@@ -230,6 +231,25 @@ def test_a_training_that_stops_does_not_stay_running(root: Path, error: type[Bas
     with pytest.raises(error), open_run(root, _record()):
         raise error
     assert _run(root).info.status == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_to_stop_waits_until_the_run_is_closed(
+    root: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit) as stopped, stopped_cleanly(), open_run(root, _record()) as live:
+        opened = live._opened
+        assert opened is not None
+        end = opened.store.client.set_terminated
+
+        def hurried(*arguments: Any) -> None:
+            signal.raise_signal(number)
+            end(*arguments)
+
+        monkeypatch.setattr(opened.store.client, "set_terminated", hurried)
+        sys.exit(1)
+    assert stopped.value.code == 128 + number, "it was not lost, only late"
+    assert _run(root).info.status == "KILLED"
 
 
 KILLED_WHILE_RUNNING = """

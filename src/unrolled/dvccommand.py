@@ -1,12 +1,14 @@
 """How DVC is started from here: with this Python, which is also the one that the stages find.
 
 ``python -m unrolled.dvccommand repro ...`` is DVC with three promises more: it ends with the process that started it, a
-kill loses no dvc.lock, and kept out by another DVC it says which process that is.
+kill tears neither dvc.lock nor .dvc/tmp/rwlock, and kept out by another DVC it says which process that is.
 """
 
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,50 @@ def write_yaml_whole() -> None:
         write_whole(Path(path), text.getvalue())
 
     _common._dump_data = _yaml._dump_data = dump_whole
+
+
+def write_rwlock_whole() -> None:
+    """Have DVC write .dvc/tmp/rwlock, its list of who reads and writes what, beside its place too.
+
+    DVC 3.67 empties it and then writes it, before and after each stage. A torn one, as plain `dvc` may leave it, is told of with
+    what to do; it is not removed here, since the list of a DVC that still runs may have stood in it.
+    """
+    from dvc import rwlock
+    from dvc.exceptions import DvcException
+
+    edit = rwlock._edit_rwlock
+
+    @contextmanager
+    def edit_whole(lock_dir: str, fs: Any, hardlink: bool) -> Iterator[Any]:
+        try:
+            with edit(lock_dir, _WholeFiles(fs), hardlink) as lock:
+                yield lock
+        except rwlock.RWLockFileCorruptedError:
+            file = Path(lock_dir, rwlock.RWLOCK_FILE)
+            told = f"{file} is torn, as a DVC that is killed can leave it; if no other DVC runs in this checkout"
+            raise DvcException(f"{told}, remove it: rm {file}; then run again") from None
+
+    rwlock._edit_rwlock = edit_whole
+
+
+class _WholeFiles:
+    """A file system of DVC's, as ``_edit_rwlock`` uses it, on which what is written is whole or not there."""
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def join(self, *parts: str) -> str:
+        return str(self._fs.join(*parts))
+
+    @contextmanager
+    def open(self, path: str, mode: str = "r", encoding: str | None = None) -> Iterator[Any]:
+        if mode == "r":
+            with self._fs.open(path, encoding=encoding) as file:
+                yield file
+            return
+        text = io.StringIO()
+        yield text
+        write_whole(Path(path), text.getvalue())
 
 
 def name_lock_holders() -> None:
@@ -87,6 +133,7 @@ def main() -> None:
         from dvc.cli import main as dvc
 
         write_yaml_whole()
+        write_rwlock_whole()
         name_lock_holders()
         sys.exit(dvc(sys.argv[1:]))
 

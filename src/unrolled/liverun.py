@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from unrolled.addresses import public
 from unrolled.lifesign import LifeSign
+from unrolled.stageguard import undisturbed
 from unrolled.trackingstore import Store, attempt
 
 METRICS_PER_CALL = 1000  # MLflow's limit
@@ -85,7 +86,8 @@ class LiveRun:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         stopped = kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit)
-        self.close("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+        with undisturbed():
+            self.close("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
 
 
 def known_steps(client: Any, run_id: str, keys: Iterable[str]) -> dict[str, set[int]]:

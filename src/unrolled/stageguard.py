@@ -126,3 +126,27 @@ def stopped_cleanly() -> Iterator[None]:
     finally:
         for number in heard:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep SIGTERM and a closed terminal waiting until the block has ended.
+
+    Who is told to stop is often told twice: by the signal, and by ``ended_with_parent`` when the same signal has ended DVC. The
+    second must not tear what the first has us put in order.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    heard = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) not in (None, signal.SIG_IGN)
+    ]
+    earlier = {number: signal.signal(number, lambda number, _: waiting.append(number)) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+    for late in waiting:
+        signal.raise_signal(late)
