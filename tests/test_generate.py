@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from trainedfolders import config_for
 from windowsets import text_windows
 
+from unrolled import training
+from unrolled.commands.generate import _tell_if_emulated
 from unrolled.errors import UserError
 from unrolled.generate import chooser, encode, generate
 from unrolled.heads import LanguageHead
@@ -43,6 +45,15 @@ def test_the_likeliest_is_what_a_low_temperature_and_a_top_1_take(model: Sequenc
     assert _written(model, seed=5, top_k=1) == likeliest
     assert _written(model, seed=6, temperature=1e-4) == likeliest
     assert _written(model, seed=7, temperature=1e-300) == likeliest
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_processor_that_would_emulate_bfloat16_is_told_of(
+    has: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training, "cpu_has_bf16", lambda: has)
+    _tell_if_emulated("bf16-mixed")
+    assert ("precision=bf16-mixed is emulated; 32-true is" in capsys.readouterr().err) is not has
 
 
 def _counts(logits: list[float], temperature: float, top_k: int) -> NDArray[np.int64]:

@@ -5,11 +5,12 @@ usage: unrolled generate task=shakespeare model=gru prompt="ROMEO:" [length=500]
        unrolled generate streams=256 precision=bf16-mixed     many texts at once
 
 The same seed writes the same text, and streams=3 seed=5 the texts of the seeds 5, 6 and 7. temperature=0 always takes the
-likeliest symbol; top_k=0 keeps all symbols. precision=32-true or bf16-mixed, which is faster for many texts and may choose
-another symbol where two are nearly as likely.
+likeliest symbol; top_k=0 keeps all symbols. precision=32-true or bf16-mixed, which may choose another symbol where two are
+nearly as likely and is faster for many texts, if the processor multiplies bfloat16 itself; a notice tells if it does not.
 model_seed=0 chooses the grid's cell, run= a run outside the grid.
 """
 
+import sys
 from collections.abc import Sequence
 
 from unrolled.arguments import decimal, parse_arguments, required, whole_number
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str]) -> None:
         from unrolled.generate import encode, generate
         from unrolled.model import load
 
+        if precision != DEFAULTS["precision"]:
+            _tell_if_emulated(precision)
         torch.set_num_threads(1)
         prompt = given["prompt"] or ""
         tokens, model = encode(prompt, vocabulary), load(folder)
@@ -62,3 +65,11 @@ def main(arguments: Sequence[str]) -> None:
             if streams > 1:
                 print(f"--- seed {seed + number}")
             print(prompt + "".join(vocabulary[token] for token in text))
+
+
+def _tell_if_emulated(precision: str) -> None:
+    from unrolled.training import cpu_has_bf16
+
+    if not cpu_has_bf16():
+        told = f"notice: this processor has no bfloat16, so precision={precision} is emulated; 32-true is many times as fast here"
+        print(told, file=sys.stderr, flush=True)
