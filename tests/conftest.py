@@ -1,6 +1,8 @@
 """What several tests share: a checkout in miniature and tiny window sets."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -85,8 +87,26 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scratch checkout with small cells, run once; see ``scratchcheckout``."""
+def made_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scratch checkout with small cells, run once for all workers; see ``scratchcheckout``."""
     from scratchcheckout import make_checkout
 
-    return make_checkout(tmp_path_factory.mktemp("pipeline") / "unrolled")
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made" / "unrolled"
+    root.parent.mkdir(exist_ok=True)
+    with (root.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a worker waits for the one that makes it
+        whole = root.parent / "whole"
+        if not whole.is_file():
+            shutil.rmtree(root, ignore_errors=True)
+            make_checkout(root)
+            whole.touch()
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkout(made_checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the scratch checkout for the tests of one file."""
+    from scratchcheckout import copy_checkout
+
+    return copy_checkout(made_checkout, tmp_path_factory.mktemp("pipeline") / "unrolled")

@@ -1,8 +1,10 @@
 """A git checkout of this code with small cells on stand-in data, run once from end to end."""
 
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from conftest import ROOT, clean_environment
@@ -28,6 +30,21 @@ def make_checkout(root: Path) -> Path:
     commit(root, "start")
     dvc(root, "repro")
     commit(root, "results")
+    return root
+
+
+def copy_checkout(made: Path, root: Path) -> Path:
+    """Copy a checkout with all that it ran to ``root``, which what names its files by their full paths names from then on."""
+    shutil.copytree(made, root, symlinks=True)
+    for path in (root / ".dvc/config.local", *(root / "mlartifacts").rglob("MLmodel")):
+        path.write_text(path.read_text().replace(str(made), str(root)))
+    with closing(sqlite3.connect(root / "mlflow.db")) as store, store:
+        for column in ("artifact_location", "artifact_uri"):
+            tables = store.execute(
+                "SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE c.name = ?", (column,)
+            )
+            for (table,) in tables.fetchall():
+                store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(made), str(root)))
     return root
 
 
