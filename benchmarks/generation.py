@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from measuring import Figure, Section, progress, ratios, take_turns
-from taskdata import config_of, sources, windows_of_task
+from taskdata import WITHOUT_BF16, config_of, sources, windows_of_task
 
 import unrolled.generate
 from unrolled.generate import chooser, generate
 from unrolled.model import SequenceModel, build
 from unrolled.stepper import PlainStepper
+from unrolled.training import cpu_has_bf16
 
 MODELS = ("gru", "lstm")
 MANY = 256
@@ -28,6 +29,8 @@ def measure(quick: bool) -> Section:
         "paths write the same texts, which is checked.",
         notes=sources("shakespeare"),
     )
+    if not cpu_has_bf16():
+        section.notes.append(WITHOUT_BF16)
     torch.set_num_threads(1)
     long, short = (200, 10) if quick else (2000, 500)
     windows = windows_of_task("shakespeare")
@@ -45,6 +48,7 @@ def measure(quick: bool) -> Section:
             f"{MANY} texts, bf16, all symbols": _speed(model, short, MANY, torch.bfloat16, top_k=0),
             f"{MANY} texts, the model called as it is, bf16": _plainly(_speed(model, short, MANY, torch.bfloat16)),
         }
+        cases = {case: run for case, run in cases.items() if "bf16" not in case or cpu_has_bf16()}
         taken = take_turns(cases, 2 if quick else 7)
         targets = {"one text": ONE_TARGET, f"{MANY} texts, bf16": MANY_TARGET}
         section.figures += [Figure(f"{name}: {case}", "1/s", taken[case], targets.get(case)) for case in cases]

@@ -198,9 +198,9 @@ def _footer(section: Mapping[str, Any]) -> str:
     load = machine_["load"]
     busy = f", load {load:.1f} at the end" if load is not None else ""
     releases = ", ".join(f"{name} {release}" for name, release in section["versions"].items())
-    return (
-        f"<sub>{machine_['processor']}, {machine_['cores']} cores, {machine_['system']}{busy}; {releases}.{quick}</sub>"
-    )
+    reduced = f"bfloat16 by {' and '.join(machine_['bfloat16'])}" if machine_["bfloat16"] else "no bfloat16"
+    about = f"{machine_['processor']}, {machine_['cores']} cores, {reduced}, {machine_['system']}{busy}"
+    return f"<sub>{about}; {releases}.{quick}</sub>"
 
 
 def number(value: float) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from measuring import Figure, Section, number, progress, ratios, seconds, take_turns
-from taskdata import ROOT, config_of, sources, windows_of_task
+from taskdata import ROOT, WITHOUT_BF16, config_of, sources, windows_of_task
 
 from unrolled.batches import TextStreams
 from unrolled.learners.supervised import detached
 from unrolled.model import build
+from unrolled.training import cpu_has_bf16
 
 # glibc gives large blocks back to the system when they are freed and asks for them again at the next step; so it keeps them.
 KEEPING = {
@@ -58,9 +59,9 @@ def measure(quick: bool) -> Section:
         notes=sources("shakespeare"),
     )
     repeats, steps, longest = (1, 2, 2) if quick else (5, 4, 6)
-    for model, hidden in [(model, hidden) for model in ("lstm", "gru") for hidden in (256, 512)][
-        : 1 if quick else None
-    ]:
+    reduced = [(model, hidden) for model in ("lstm", "gru") for hidden in (256, 512)] if cpu_has_bf16() else []
+    section.notes += [] if reduced else [WITHOUT_BF16]
+    for model, hidden in reduced[: 1 if quick else None]:
         progress(f"precision {model} {hidden}")
         _compare(section, f"{model} {hidden}: bf16-mixed / fp32", model, hidden, {"reduced": True}, repeats, steps)
     for model in ("lstm", "gru")[: 1 if quick else None]:

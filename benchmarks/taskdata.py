@@ -11,6 +11,7 @@ from unrolled.window import window_raw
 from unrolled.windowset import WindowSet, open_windows
 
 ROOT = project_root()
+WITHOUT_BF16 = "not run: the cases in bfloat16, which this processor would emulate"
 
 
 def config_of(task: str, model: str, *overrides: str) -> Config:

@@ -12,7 +12,11 @@ from conftest import ROOT, clean_environment
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import generation  # noqa: E402
+import measuring  # noqa: E402
+import precision  # noqa: E402
 from measuring import Figure, Section, number, ratios, record, slope, take_turns  # noqa: E402
+from taskdata import WITHOUT_BF16  # noqa: E402
 
 
 def test_cases_take_turns_and_the_order_turns_too() -> None:
@@ -76,6 +80,40 @@ def test_a_record_has_machine_versions_and_verdicts_and_keeps_the_rest(tmp_path:
     assert "| slow | 2.00 s | 2.00 .. 2.00 | 1 | ≤ 1.00: **missed** |" in page
     assert "- keras: not run: not installed" in page
     assert page.count("A quick trial") == 1
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "told"), [(["amx_bf16", "avx512_bf16"], "bfloat16 by amx_bf16 and avx512_bf16"), ([], "no bfloat16")]
+)
+def test_the_page_says_whether_the_processor_has_bfloat16(
+    bfloat16: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = measuring.machine() | {"processor": "P", "cores": 2, "bfloat16": bfloat16}
+    monkeypatch.setattr(measuring, "machine", lambda: found)
+    record({"first": Section("First", "How.")}, False, tmp_path)
+    assert f"<sub>P, 2 cores, {told}, " in (tmp_path / "benchmarks.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has", [True, False])
+def test_where_bfloat16_would_be_emulated_its_cases_are_left_out_and_that_is_told(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "cpu_has_bf16", lambda: has)
+    monkeypatch.setattr(generation, "take_turns", lambda cases, repeats: dict.fromkeys(cases, (1.0,) * repeats))
+    section = generation.measure(quick=True)
+    assert any("bf16" in figure.name for figure in section.figures) == has
+    assert (WITHOUT_BF16 in section.notes) != has
+    assert {figure.target for figure in section.figures} >= {generation.ONE_TARGET}
+
+    compared: list[str] = []
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has)
+    monkeypatch.setattr(precision, "_compare", lambda section, name, *rest: compared.append(name))
+    monkeypatch.setattr(precision, "_allocator", lambda *rest: None)
+    section = precision.measure(quick=False)
+    assert sum("bf16" in name for name in compared) == (4 if has else 0)
+    assert "lstm 256: denormals flushed / kept" in compared
+    assert (WITHOUT_BF16 in section.notes) != has
 
 
 def test_every_comparison_can_be_run_by_name() -> None:

@@ -64,6 +64,8 @@ def test_the_results_are_the_leaderboards() -> None:
 
 def _told(row: dict[str, str]) -> str:
     said = f"{shown(row['metric'], float(row['value']))} ({percent(float(row['skill']))})"
+    if row["seeds"] == "1":
+        return f"{said}, one seed"
     return f"{said} {row['verdict']}".rstrip()
 
 
