@@ -137,6 +137,24 @@ def test_a_glob_names_several_cells(dvc: Dvc) -> None:
     assert "train@energy-rnn-0" in dvc("repro", "--dry", "--force", "--glob", "evaluate@energy-*")
 
 
+def test_a_clone_takes_from_a_remote_what_was_trained_elsewhere(checkout: Path, dvc: Dvc, tmp_path: Path) -> None:
+    dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    dvc("push")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(checkout), str(clone))
+    shutil.copy(checkout / ".dvc/config", clone / ".dvc/config")
+    scratchcheckout.dvc(clone, "pull")
+    assert not _ran(scratchcheckout.dvc(clone, "repro"))
+    told = scratchcheckout.unrolled(clone, "track")
+    assert all(
+        f"data/models/{cell}: mirrored" in told for cell in ("energy-rnn-0", "energy-gru-0", "shakespeare-gru-0")
+    )
+    params = clone / "params.yaml"
+    params.write_text(params.read_text() + "  energy-gru-1: {task: energy, model: gru, seed: 1}\n")
+    ran = _ran(scratchcheckout.dvc(clone, "repro", "--dry", "train@energy-gru-1"))
+    assert ran == {"train@energy-gru-1"}
+
+
 def test_cells_side_by_side_give_the_same_bytes(checkout: Path, dvc: Dvc, tmp_path: Path) -> None:
     """The checkout was run one stage after the other; a clone, which has no data and no cache, runs two cells at a time."""
     clone = tmp_path / "clone"

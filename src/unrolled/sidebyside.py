@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unrolled.stageguard import caught_signals
+
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_SECONDS = 0.1  # between two looks at who has ended
 GRACE_SECONDS = 10.0  # for a training to close its run and for DVC to release its locks
@@ -54,7 +56,7 @@ def run_side_by_side(jobs: Sequence[Job], count: int, folder: Path, environment:
             128 and the signal's number, as a shell has it.
     """
     waiting, running, failed = deque(jobs), list[_Run](), list[Job]()
-    with _caught_signals() as caught:
+    with caught_signals(*STOPS) as caught:
         try:
             while waiting or running:
                 while waiting and len(running) < count:
@@ -114,19 +116,6 @@ def tail(log: Path, lines: int = TAIL_LINES) -> list[str]:
     """Return the last lines of a log that are not blank; of a progress bar, which redraws its line, each drawing is one."""
     text = log.read_text(encoding="utf-8", errors="replace")
     return [line for line in text.splitlines() if line.strip()][-lines:]
-
-
-@contextmanager
-def _caught_signals() -> Iterator[list[int]]:
-    """Collect the signals that ask us to stop, in place of dying of them; what was ignored (nohup) stays ignored."""
-    caught: list[int] = []
-    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
-    earlier = {number: signal.signal(number, lambda number, _: caught.append(number)) for number in heard}
-    try:
-        yield caught
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 def stop_groups(processes: Collection["subprocess.Popen[bytes]"], grace: float = GRACE_SECONDS) -> None:

@@ -138,15 +138,20 @@ def undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    waiting: list[int] = []
-    heard = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) not in (None, signal.SIG_IGN)
-    ]
-    earlier = {number: signal.signal(number, lambda number, _: waiting.append(number)) for number in heard}
-    try:
+    with caught_signals(signal.SIGTERM, signal.SIGHUP) as waiting:
         yield
+    for late in waiting:
+        signal.raise_signal(late)
+
+
+@contextmanager
+def caught_signals(*numbers: int) -> Iterator[list[int]]:
+    """Collect signals in place of dying of them; what was ignored (nohup), or is not Python's to handle, stays as it is."""
+    caught: list[int] = []
+    heard = [number for number in numbers if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+    earlier = {number: signal.signal(number, lambda number, _: caught.append(number)) for number in heard}
+    try:
+        yield caught
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-    for late in waiting:
-        signal.raise_signal(late)
