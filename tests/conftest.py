@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -48,6 +49,14 @@ def clean_environment() -> dict[str, str]:
         "DVC_NO_ANALYTICS": "true",
         "OMP_NUM_THREADS": "1",
     }
+
+
+def skip_if_ignored(number: int) -> None:
+    """Skip a test of a signal that this process, and what it starts, was started to ignore."""
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip(
+            f"what started this process has it ignore {signal.Signals(number).name}, as nohup and a shell's & do"
+        )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, skip_if_ignored
 
 from unrolled.sidebyside import Job, run_side_by_side, stop_groups, tail
 
@@ -108,6 +108,7 @@ def test_the_end_of_a_log_takes_each_drawing_of_a_bar_for_a_line(tmp_path: Path)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_ends_what_a_job_has_started(number: signal.Signals, tmp_path: Path) -> None:
+    skip_if_ignored(number)
     job = f'{sys.executable} -c "$0" written; exit 1'
     code = (
         "import os, sys; from pathlib import Path; from unrolled.sidebyside import Job, run_side_by_side\n"

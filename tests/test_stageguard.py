@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, clean_environment
+from conftest import ROOT, clean_environment, skip_if_ignored
 from test_sidebyside import WRITER, _alive, _wait_for
 
 from unrolled import stageguard
@@ -118,8 +118,7 @@ def test_other_stages_run_beside_it_and_so_do_the_processes_that_it_starts(monke
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_command_asked_to_stop_puts_in_order_what_it_holds(number: signal.Signals) -> None:
-    if signal.getsignal(number) is signal.SIG_IGN:
-        pytest.skip("what started this process has it ignore the signal, as nohup does")
+    skip_if_ignored(number)
     with pytest.raises(SystemExit) as stopped, one_line_errors():
         signal.raise_signal(number)
     assert stopped.value.code == 128 + number

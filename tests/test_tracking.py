@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, clean_environment
+from conftest import ROOT, clean_environment, skip_if_ignored
 from trainedfolders import HISTORY, IDENTITY, config_for, write_evaluation, write_trained
 from windowsets import series_windows
 
@@ -237,6 +237,7 @@ def test_a_training_that_stops_does_not_stay_running(root: Path, error: type[Bas
 def test_a_second_signal_to_stop_waits_until_the_run_is_closed(
     root: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    skip_if_ignored(number)
     with pytest.raises(SystemExit) as stopped, stopped_cleanly(), open_run(root, _record()) as live:
         opened = live._opened
         assert opened is not None
