@@ -169,7 +169,7 @@ def test_ci_compares_the_bits_of_a_cell_of_every_task(fails: str) -> None:
     text, params = (ROOT / ".ci" / "run").read_text(), yaml.safe_load((ROOT / "params.yaml").read_text())
     (part,) = re.findall(r"^same_bits\(\) \{$.*?^xargs .*?$", text, re.MULTILINE | re.DOTALL)
     stub = f'echo "ran $*"; [ -z "{fails}" ] || [[ "$* " != "{fails}"* ]]'
-    stubs = f"dvc() {{ :; }}; unrolled() {{ {stub}; }}; UNROLLED_MIRROR=somewhere"
+    stubs = f"dvc() {{ :; }}; unrolled() {{ {stub}; }}; export UNROLLED_MIRROR=somewhere"
     script = f"set -euo pipefail\n{stubs}\n{part}\necho went on"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert (done.returncode == 0, "went on" in done.stdout) == (not fails, not fails), "the first that fails ends it"
