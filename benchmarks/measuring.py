@@ -110,6 +110,8 @@ def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on: processor, cores, what they may do, and how busy they were."""
+    from unrolled.training import cpu_has_bf16  # not there in the environment of the other libraries
+
     processor = platform.processor() or platform.machine()
     told = Path("/proc/cpuinfo")
     flags: set[str] = set()
@@ -120,7 +122,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": processor,
         "cores": os.cpu_count(),
-        "bfloat16": sorted(flags & {"avx512_bf16", "amx_bf16"}),
+        "bfloat16": (sorted(flags & {"avx512_bf16", "amx_bf16"}) or ["its own instructions"]) if cpu_has_bf16() else [],
         "system": f"{platform.system()} {platform.release()}",
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }

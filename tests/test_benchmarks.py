@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ from conftest import ROOT, clean_environment
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import accelerator  # noqa: E402
 import generation  # noqa: E402
 import measuring  # noqa: E402
 import precision  # noqa: E402
+from accelerator import Training  # noqa: E402
 from measuring import Figure, Section, number, ratios, record, slope, take_turns  # noqa: E402
 from taskdata import WITHOUT_BF16  # noqa: E402
+
+from unrolled.errors import UserError  # noqa: E402
 
 
 def test_cases_take_turns_and_the_order_turns_too() -> None:
@@ -141,3 +146,69 @@ def test_every_comparison_can_be_run_by_name() -> None:
     )
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: cannot read 'speed'; valid: --quick, training_throughput")
+
+
+def test_the_accelerators_page_is_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["accelerator.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            accelerator.main()
+        return str(ended.value.code)
+
+    monkeypatch.setattr(accelerator, "train_and_judge", lambda *asked: pytest.fail("it trains"))
+    assert refused("tasks=energy,speech") == (
+        "error: tasks=energy,speech: 'speech' is none of energy, mnist, shakespeare, bitcoin"
+    )
+    assert refused("quick=yes") == "error: quick=yes: expected true or false"
+    assert "there is no such folder" in refused(f"out={tmp_path / 'none'}")
+    (tmp_path / "accelerator.json").write_text("{")
+    assert "accelerator.json is damaged" in refused(f"out={tmp_path}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Lightning may find an accelerator")
+def test_without_an_accelerator_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="there is no accelerator here; on a CPU use: make repro"):
+        accelerator.check_accelerator()
+
+
+def test_the_longest_trainings_come_first_and_each_pair_comes_twice() -> None:
+    cells = accelerator.trainings(["shakespeare", "bitcoin"], 2)
+    assert cells[:2] == [Training("shakespeare", "lstm_640", seed, ("training.epochs=25",)) for seed in (0, 1)]
+    assert cells[2] == Training("shakespeare", "lstm_640", 0)
+    assert cells[-2:] == [Training("shakespeare", "gru", 0, time=2), Training("bitcoin", "cnn_lstm", 0, time=2)]
+    assert len(cells) == len(set(cells)) == 2 * (1 + 8 + 6) + 2
+
+
+@pytest.mark.slow
+def test_seeds_are_judged_together_and_the_same_bits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerator, "committed", lambda task, row: {"cpu_value": 565.0, "cpu_seeds": 3})
+    cells = [
+        Training("bitcoin", model, seed, time=time)
+        for model, seed, time in (("cnn_lstm", 0, 1), ("cnn_lstm", 1, 1), ("cnn_lstm", 0, 2))
+    ]
+    learned = {cell: accelerator._trained(cell, quick=True) for cell in cells}
+    once, other, twice = (learned[cell] for cell in cells)
+    assert once.bits == twice.bits != other.bits
+    told = accelerator.judge("bitcoin", learned, accelerator._baselines("bitcoin"))
+    model = told["models"]["cnn_lstm"]
+    assert model["seeds"] == [0, 1]
+    assert model["value"] == pytest.approx(sum(model["value_by_seed"].values()) / 2)
+    assert model["verdict"] in ("beats", "ties", "loses")
+    assert told["same_bits"] == {"bitcoin-cnn_lstm-0": True}
+    learned[cells[2]] = replace(twice, bits="other")
+    assert accelerator.judge("bitcoin", learned, accelerator._baselines("bitcoin"))["same_bits"] == {
+        "bitcoin-cnn_lstm-0": False
+    }
+
+
+def test_the_accelerators_page_shows_what_was_recorded() -> None:
+    told = json.loads((ROOT / "reports/accelerator.json").read_text())
+    assert accelerator.as_markdown(told) == (ROOT / "reports/accelerator.md").read_text()
+    told["mnist"]["quick"] = True
+    told["mnist"]["same_bits"] = {"mnist-lstm-0": False}
+    page = accelerator.as_markdown(told)
+    assert page.count("A quick trial: says nothing of any model.") == 1
+    assert "Trained twice, `mnist-lstm-0` **differed**" in page

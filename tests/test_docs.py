@@ -69,6 +69,29 @@ def _told(row: dict[str, str]) -> str:
     return f"{said} {row['verdict']}".rstrip()
 
 
+def test_the_figures_of_a_gpu_are_those_recorded_and_of_several_seeds() -> None:
+    told = json.loads((ROOT / "reports/accelerator.json").read_text())
+    assert not any(task["quick"] for task in told.values())
+    assert {task["data_source"] for task in told.values()} == {"real"}
+    text = re.search(r"<!-- accelerator.*?-->\n(.*)<!-- end of accelerator -->", README, re.DOTALL)
+    assert text
+    header, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text[1].splitlines()]
+    assert header[0] == "three seeds, on a GPU"
+    tasks = [column.partition(":")[0] for column in header[1:]]
+    assert {name for name, *_ in lines} == {
+        name for task in tasks for name in told[task]["models"] if "training." not in name
+    }
+    for name, *values in lines:
+        for task, value in zip(tasks, values, strict=True):
+            model = told[task]["models"].get(name)
+            if model is None:
+                assert value == ""
+                continue
+            assert model["seeds"] == [0, 1, 2]
+            said = f"{shown(told[task]['metric'], model['value'])} ({percent(model['skill'])}) {model['verdict']}"
+            assert value == said, f"{name} on {task}"
+
+
 def test_the_figures_of_speed_are_the_benchmarks_and_no_miss_is_left_out() -> None:
     sections = json.loads((ROOT / "reports/benchmarks.json").read_text()).values()
     assert not any(section["quick"] for section in sections)
