@@ -119,7 +119,8 @@ def config_of(cell: Training) -> Config:
 def trainings(tasks: Sequence[str], seeds: int) -> list[Training]:
     """Return every training; the longest, which are the trials' and the recipes' at the end of params.yaml, come first."""
     cells = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["cells"].values()
-    models = dict.fromkeys((cell["task"], cell["model"], ()) for cell in cells)
+    pairs = [(task, PAIRS[task], ()) for task in tasks]
+    models = dict.fromkeys([*pairs, *((cell["task"], cell["model"], ()) for cell in cells)])
     wanted = [asked for asked in (*TRIALS, *reversed(models)) if asked[0] in tasks]
     once = [Training(task, model, seed, overrides) for task, model, overrides in wanted for seed in range(seeds)]
     return once + [Training(task, PAIRS[task], 0, time=2) for task in tasks]
