@@ -40,7 +40,7 @@ from unrolled.model import build, count_parameters
 from unrolled.outputs import write_whole
 from unrolled.predicted import Predicted
 from unrolled.predictions import predict_split
-from unrolled.shown import percent, range_shown, shown
+from unrolled.shown import p_shown, percent, range_shown, shown
 from unrolled.workshop import PAIRS
 
 DEFAULTS: dict[str, str | None] = {
@@ -196,11 +196,12 @@ def judge(task: str, learned: Mapping[Training, Trained], baselines: Sequence[Pr
     ]
     told = Judgement(windows_of_task(task), predicted, baselines, _judge_section(task)).summary()
     of_row = {cell.row: found.about for cell, found in once.items()}
+    on_cpu = committed(task)
     left = ("against", "p_value_by_seed", "ahead_in_every_part")
     models = {
         name: {key: value for key, value in model.items() if key not in left}
         | {"parameters": of_row[name]["parameters"], "precision": of_row[name]["precision"]}
-        | committed(task, name)
+        | on_cpu.get(name, {})
         for name, model in told["models"].items()
     }
     first, second = (here[Training(task, PAIRS[task], 0, time=time)].bits for time in (1, 2))
@@ -212,11 +213,13 @@ def judge(task: str, learned: Mapping[Training, Trained], baselines: Sequence[Pr
     }
 
 
-def committed(task: str, row: str) -> dict[str, Any]:
-    """Return the score that the committed leaderboard, of a CPU, has for a model, and over how many seeds."""
+def committed(task: str) -> dict[str, dict[str, Any]]:
+    """Return by model the score that the committed leaderboard, of a CPU, has for it, and over how many seeds."""
     board = pd.read_csv(ROOT / "reports" / "leaderboard.csv")
-    rows = board[(board["task"] == task) & (board["row"] == row)]
-    return {} if rows.empty else {"cpu_value": float(rows.iloc[0]["value"]), "cpu_seeds": int(rows.iloc[0]["seeds"])}
+    rows = board[(board["task"] == task) & (board["kind"] == "model") & board["seeds"].notna()]
+    return {
+        row["row"]: {"cpu_value": float(row["value"]), "cpu_seeds": int(row["seeds"])} for _, row in rows.iterrows()
+    }
 
 
 def as_markdown(told: Mapping[str, Any]) -> str:
@@ -227,7 +230,7 @@ def as_markdown(told: Mapping[str, Any]) -> str:
         "Written by `python benchmarks/accelerator.py`: the grid's models trained on an accelerator, each with several seeds,",
         "and scored on every target of the test once. Beats, ties or loses is said of all seeds together",
         "([how](../docs/judging.md)); a row with `training.` is a trial of another recipe. Beside them the committed grid, which",
-        "a CPU trained.",
+        "a CPU trained, as it was on that day.",
         "",
     ]
     for task in (task for task in PAIRS if task in told):
@@ -276,7 +279,7 @@ def _row(metric: str, name: str, model: Mapping[str, Any]) -> str:
         ", ".join(shown(metric, value) for value in model["value_by_seed"].values()),
         model["verdict"],
         f"{percent(model['skill'])} ({range_shown(model['skill_low'], model['skill_high'])})",
-        f"{model['p_value']:.2g}",
+        p_shown(model["p_value"]),
         on_cpu,
     )
     return f"| {' | '.join(map(str, cells))} |"

@@ -183,8 +183,7 @@ def test_the_longest_trainings_come_first_and_each_pair_comes_twice() -> None:
 
 
 @pytest.mark.slow
-def test_seeds_are_judged_together_and_the_same_bits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerator, "committed", lambda task, row: {"cpu_value": 565.0, "cpu_seeds": 3})
+def test_seeds_are_judged_together_and_the_same_bits_are_told() -> None:
     cells = [
         Training("bitcoin", model, seed, time=time)
         for model, seed, time in (("cnn_lstm", 0, 1), ("cnn_lstm", 1, 1), ("cnn_lstm", 0, 2))
@@ -197,6 +196,9 @@ def test_seeds_are_judged_together_and_the_same_bits_are_told(monkeypatch: pytes
     assert model["seeds"] == [0, 1]
     assert model["value"] == pytest.approx(sum(model["value_by_seed"].values()) / 2)
     assert model["verdict"] in ("beats", "ties", "loses")
+    on_cpu = accelerator.committed("bitcoin")["cnn_lstm"]
+    assert on_cpu["cpu_seeds"] == 3
+    assert {key: model[key] for key in on_cpu} == on_cpu
     assert told["same_bits"] == {"bitcoin-cnn_lstm-0": True}
     learned[cells[2]] = replace(twice, bits="other")
     assert accelerator.judge("bitcoin", learned, accelerator._baselines("bitcoin"))["same_bits"] == {

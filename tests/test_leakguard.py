@@ -325,9 +325,7 @@ def _say(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", task_names())
-def test_no_leak_is_found_in_the_tasks_stand_ins(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if task == "mnist_pixels":
-        monkeypatch.setattr("unrolled.shuffledtargets.STEPS", 40)  # of 784 pixels each: a minute of them otherwise
+def test_no_leak_is_found_in_the_tasks_stand_ins(task: str, tmp_path: Path) -> None:
     module, config = task_module(task), compose_config([f"task={task}", "model=gru"], ROOT)
     module.stand_in(tmp_path)
     found = list(check_all(module.read(tmp_path), pipeline_of(module, config), tmp_path))
