@@ -87,6 +87,106 @@ def test_a_fresh_clone_shows_what_is_committed(root: Path) -> None:
     assert ">Forecast against truth<" not in page
 
 
+def _committed(root: Path) -> dict[str, Any]:
+    """Write the section as the stage does, take the data away, and return the section."""
+    written = report_files(root)["ramp/section.json"]
+    (root / "reports/ramp/section.json").write_text(written)
+    shutil.rmtree(root / "data")
+    told: dict[str, Any] = json.loads(written)
+    return told
+
+
+def test_a_clone_that_ran_another_task_shows_this_ones_figures_as_committed(tmp_path: Path) -> None:
+    root = make_root(tmp_path, real(series_windows(110)), real(example_windows()))
+    before = report_files(root)
+    for task in ("ramp", "patches"):
+        (root / "reports" / task / "section.json").write_text(before[f"{task}/section.json"])
+    for folder in (root / "data").iterdir():
+        shutil.rmtree(folder / "ramp", ignore_errors=True)
+    after = report_files(root)
+    assert "ramp/section.json" not in after, "nothing new to commit"
+    assert after["patches/section.json"] == before["patches/section.json"]
+    told = before["index.html"].replace("run here", "")
+    assert after["index.html"].replace("committed, not run here", "").replace("run here", "") == told
+    assert ">63 s<" in after["index.html"], "how long it trained is not in any other committed file"
+
+
+def test_figures_of_another_judgement_are_not_shown(root: Path) -> None:
+    _committed(root)
+    assert ">Forecast against truth<" in report_files(root)["index.html"]
+    judgement = root / "reports/ramp/judgement.json"
+    judgement.write_text(json.dumps(_judgement(root) | {"n_test": 1}))
+    assert ">Forecast against truth<" not in report_files(root)["index.html"]
+
+
+@pytest.mark.parametrize("lost", ["html", "seconds"])
+def test_a_section_without_one_of_its_parts_is_made_anew(root: Path, lost: str) -> None:
+    told = _committed(root)
+    del told[lost]
+    (root / "reports/ramp/section.json").write_text(json.dumps(told))
+    assert ">Forecast against truth<" not in report_files(root)["index.html"]
+
+
+def test_a_damaged_section_is_named(root: Path) -> None:
+    _committed(root)
+    (root / "reports/ramp/section.json").write_text("{")
+    with pytest.raises(UserError, match="section.json is damaged"):
+        report_files(root)
+
+
+def _with_seeds(root: Path, count: int) -> None:
+    """Say in the judgement and beside it that gru was trained with ``count`` seeds, all like the first."""
+    judgement, cell = _judgement(root), (root / "reports/ramp/gru/0/metrics.json").read_text()
+    params = json.loads((root / "params.yaml").read_text())
+    for name in [name for name in params["cells"] if "gru" in name]:
+        del params["cells"][name]
+    judgement["cells"] = {f"gru-{seed}": judgement["cells"]["gru-0"] for seed in range(count)}
+    judgement["models"]["gru"]["seeds"] = list(range(count))
+    for seed in range(count):
+        params["cells"][f"ramp-gru-{seed}"] = {"task": "ramp", "model": "gru", "seed": seed}
+        (root / "reports/ramp/gru" / str(seed)).mkdir(exist_ok=True)
+        (root / "reports/ramp/gru" / str(seed) / "metrics.json").write_text(cell)
+    (root / "params.yaml").write_text(json.dumps(params))
+    (root / "reports/ramp/judgement.json").write_text(json.dumps(judgement))
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, "1 seed"), (2, "2 seeds"), (3, "")])
+def test_a_verdict_on_fewer_than_three_seeds_is_marked(root: Path, count: int, few: str) -> None:
+    _with_seeds(root, count)
+    files = report_files(root)
+    page = files["index.html"]
+    mark = '<span class="badge loses">loses</span><small>'
+    assert (mark + few + "<" in page) if few else (mark not in page)
+    assert ("On fewer than 3 seeds, this is said of those runs only." in page) is bool(few)
+    assert ('<span class="badge">1 of fewer seeds</span>' in page) is bool(few)
+    assert ('<span class="badge loses">1 behind</span>' in page) is not bool(few)
+    assert (f"| loses{f' ({few})' if few else ''} |") in files["leaderboard.md"]
+    assert ("holds for the networks that were trained" in files["leaderboard.md"]) is bool(few)
+
+
+def test_models_of_few_seeds_are_counted_apart(root: Path) -> None:
+    _with_seeds(root, 3)
+    judgement = _judgement(root)
+    params = json.loads((root / "params.yaml").read_text())
+    params["cells"]["ramp-lstm-0"] = {"task": "ramp", "model": "lstm", "seed": 0}
+    (root / "params.yaml").write_text(json.dumps(params))
+    judgement["cells"]["lstm-0"] = judgement["cells"]["gru-0"]
+    judgement["models"]["lstm"] = judgement["models"]["gru"] | {"seeds": [0], "verdict": "beats"}
+    (root / "reports/ramp/judgement.json").write_text(json.dumps(judgement))
+    shutil.copytree(root / "reports/ramp/gru/0", root / "reports/ramp/lstm/0")
+    page = report_files(root)["index.html"]
+    assert "The one model of 3 seeds or more loses to persistence" in page
+    assert "On fewer seeds, said of those runs only: 1 ahead." in page
+
+
+def test_the_terminal_leaves_out_tasks_of_which_nothing_ran(tmp_path: Path) -> None:
+    root = make_root(tmp_path, real(series_windows(110)), real(example_windows()))
+    assert "patches: accuracy" in leaderboard_text(root)
+    shutil.rmtree(root / "data/windows/patches")
+    assert "patches" not in leaderboard_text(root)
+    assert "ramp: mae" in leaderboard_text(root)
+
+
 def test_scores_that_were_not_judged_together_have_no_verdict(root: Path) -> None:
     metrics = root / "reports/ramp/gru/1/metrics.json"
     told = json.loads(metrics.read_text())

@@ -11,6 +11,7 @@ from unrolled.predicted import ENSEMBLE, predictions_of
 from unrolled.yamlfile import read_yaml
 
 RUN_HERE, COMMITTED, MISSING = "run here", "committed, not run here", "missing"
+ENOUGH_SEEDS = 3  # behind a verdict on a model; on fewer it is one on the networks that were trained
 METRICS = ("mae", "rmse", "mape", "mase", "accuracy", "nll", "loss_nats", "bits_per_char", "perplexity")
 
 
@@ -46,6 +47,11 @@ class Row:
     def seed_count(self) -> int:
         """Return over how many seeds the row is; an ensemble has none of its own."""
         return 0 if self.model == ENSEMBLE else len(self.seeds)
+
+    @property
+    def few_seeds(self) -> bool:
+        """Return whether the row is a model's over too few seeds to say something of the model."""
+        return self.kind == "model" and 0 < self.seed_count < ENOUGH_SEEDS
 
     @property
     def interval(self) -> Mapping[str, Any]:

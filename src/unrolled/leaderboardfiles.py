@@ -4,8 +4,8 @@ import csv
 import io
 from typing import Any
 
-from unrolled.leaderboard import METRICS, RUN_HERE, Row, Table
-from unrolled.shown import p_shown, percent, range_shown, shown
+from unrolled.leaderboard import ENOUGH_SEEDS, METRICS, RUN_HERE, Row, Table
+from unrolled.shown import p_shown, percent, range_shown, seeds_shown, shown
 
 COLUMNS = (
     "task",
@@ -84,6 +84,11 @@ def as_markdown(all_tables: list[Table]) -> str:
         parts += [_line(_cells(row, names)) for row in table.rows]
         made = [row for row in table.rows if row.kind == "model" and "about" in row.judged]
         parts += ["", *(f"{row.name}: {row.judged['about']}." for row in made), ""] if made else [""]
+        if any(row.few_seeds and row.judged for row in table.rows):
+            parts += [
+                f"A verdict on fewer than {ENOUGH_SEEDS} seeds holds for the networks that were trained, not for the model.",
+                "",
+            ]
     return "\n".join(parts)
 
 
@@ -96,7 +101,9 @@ def _cells(row: Row, metrics: list[str]) -> list[str]:
         percent(row.skill),
         range_shown(row.judged.get("skill_low"), row.judged.get("skill_high")),
         p_shown(row.judged.get("p_value")),
-        str(row.judged.get("verdict", "")),
+        f"{row.judged['verdict']}{f' ({seeds_shown(row.seed_count)})' if row.few_seeds else ''}"
+        if "verdict" in row.judged
+        else "",
         f"{row.about['parameters']:,}" if "parameters" in row.about else "",
         row.data_source,
         row.state,
@@ -111,6 +118,8 @@ def as_text(all_tables: list[Table]) -> str:
     """Return the tables for a terminal: the rows that were run here, and the baselines that they must beat."""
     lines = []
     for table in all_tables:
+        if not any(row.state == RUN_HERE for row in table.rows):
+            continue
         lines.append(f"\n{table.task}: {table.metric}{f' in {table.unit}' if table.unit else ''} on the test")
         lines += [_text_line(table, row) for row in table.rows if row.state == RUN_HERE]
     return "\n".join(lines) + "\n"
@@ -121,7 +130,7 @@ def _text_line(table: Table, row: Row) -> str:
     if row.kind == "baseline":
         line += "  (the baseline to beat)" if row.name == table.strongest else "  (baseline)"
     elif "verdict" in row.judged:
-        seeds = {0: "a mixture", 1: "1 seed"}.get(row.seed_count, f"{row.seed_count} seeds")
+        seeds = seeds_shown(row.seed_count) if row.seed_count else "a mixture"
         between = range_shown(row.judged["skill_low"], row.judged["skill_high"])
         line += f" ({between}), p {p_shown(row.judged['p_value'])}, {seeds}: {row.judged['verdict']} {table.strongest}"
     return line + ("  STAND-IN DATA" if row.data_source != "real" else "")

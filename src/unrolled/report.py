@@ -6,17 +6,27 @@ usage: unrolled report
 import base64
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unrolled.leaderboard import RUN_HERE, Row, Table, read_json, tables
+from unrolled.leaderboard import ENOUGH_SEEDS, Row, Table, tables
 from unrolled.leaderboardfiles import as_csv, as_markdown, as_text
 from unrolled.plotfiles import plot_files
 from unrolled.predicted import ENSEMBLE
-from unrolled.sections import task_figures
-from unrolled.shown import difference_shown, p_shown, percent, range_shown, seconds_shown, shown, spread_shown
+from unrolled.shown import (
+    difference_shown,
+    p_shown,
+    percent,
+    range_shown,
+    seconds_shown,
+    seeds_shown,
+    shown,
+    spread_shown,
+)
 from unrolled.skillplot import skill_plot
+from unrolled.tasksection import Section, as_json, run_here, section
+from unrolled.templates import rendered
 
 HERE = Path(__file__).parent
 ABOUT = {
@@ -34,6 +44,7 @@ NAMES = {
     "bits_per_char": "bits per character",
 }
 VERDICTS = {"beats": "beats", "ties": "ties with", "loses": "loses to"}
+AHEAD = {"beats": "ahead", "ties": "even", "loses": "behind"}
 
 
 def leaderboard_text(root: Path) -> str:
@@ -42,29 +53,34 @@ def leaderboard_text(root: Path) -> str:
 
 
 def report_files(root: Path) -> dict[str, str]:
-    """Return the content of index.html, leaderboard.csv and leaderboard.md, and the tables that `dvc plots` draws.
+    """Return the content of index.html, leaderboard.csv and leaderboard.md, and of each task's section and plots.
 
     Equal inputs give equal bytes; the page's training times come from the sidecars, which are not hashed.
     """
     found = tables(root)
-    files = {"index.html": page(root, found), "leaderboard.csv": as_csv(found), "leaderboard.md": as_markdown(found)}
+    sections = {table.task: section(root, table) for table in found}
+    files = {
+        "index.html": page(found, sections),
+        "leaderboard.csv": as_csv(found),
+        "leaderboard.md": as_markdown(found),
+    }
     for table in found:
         files |= plot_files(root, table)
+        if run_here(table):
+            files[f"{table.task}/section.json"] = as_json(table, sections[table.task])
     return files
 
 
-def page(root: Path, found: Sequence[Table]) -> str:
+def page(found: Sequence[Table], sections: Mapping[str, Section]) -> str:
     """Return the whole page; its script runs because the page's policy names its checksum, and no other does."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     script = (HERE / "page.js").read_text(encoding="utf-8")
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     stand_ins = [table.task for table in found if any(row.data_source not in ("real", "") for row in table.rows)]
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html").render(
-        tasks=[_task(root, table) for table in found],
+    return rendered(
+        "page.html",
+        tasks=[_task(table, sections[table.task]) for table in found],
+        ahead=AHEAD,
+        enough=ENOUGH_SEEDS,
         stand_in=stand_ins,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         script=script,
@@ -72,9 +88,8 @@ def page(root: Path, found: Sequence[Table]) -> str:
     )
 
 
-def _task(root: Path, table: Table) -> dict[str, Any]:
-    metrics = table.metrics()
-    facts = {cell.name: _facts(root, cell) for cell in table.all_cells()}
+def _task(table: Table, made: Section) -> dict[str, Any]:
+    metrics, judged = table.metrics(), _judged(table)
     intervals = any("coverage_90" in row.interval for row in table.rows)
     metrics.sort(key=lambda metric: metric != table.metric)  # what orders the rows comes first
     return {
@@ -85,57 +100,65 @@ def _task(root: Path, table: Table) -> dict[str, Any]:
         "headers": [_header(metric, table.unit) for metric in metrics],
         "about": ABOUT.get(table.metric, ""),
         "summary": summary(table),
-        "verdicts": {word: _count(table, word) for word in VERDICTS},
-        "rows": [_row(table, row, metrics, _seconds(table, row, facts)) for row in table.rows],
-        "cells": [_row(table, cell, metrics, facts[cell.name].get("seconds")) for cell in table.all_cells()],
+        "verdicts": _counts(row for row in judged if not row.few_seeds),
+        "few": sum(row.few_seeds for row in judged),
+        "rows": [_row(table, row, metrics, _seconds(table, row, made)) for row in table.rows],
+        "cells": [_row(table, cell, metrics, made.seconds.get(cell.name)) for cell in table.all_cells()],
         "with_intervals": intervals,
-        "figures": task_figures(root, table),
-        "sources": _sources(root, table, facts),
+        "section": made.html,
     }
 
 
 def summary(table: Table) -> str:
-    """Return a task's result in a sentence or two, by verdicts; "best" is a mean over seeds, never a seed.
+    """Return a task's result in a few sentences, by verdicts; "best" is a mean over seeds, never a seed.
 
-    The ensemble is no model more to count, but it can be the best row.
+    Models of too few seeds are counted apart. The ensemble is no model more to count, but it can be the best row.
     """
     ranked = [row for row in table.rows if row.kind == "model" and row.scores]
-    models = [row for row in ranked if row.model != ENSEMBLE]
-    if not models or table.strongest is None:
+    if table.strongest is None or all(row.model == ENSEMBLE for row in ranked):
         return "Nothing has been judged yet."
     metric, unit = table.metric, f" {table.unit}" if table.unit else ""
     to_beat = (
         f"{_words(table.strongest)} ({shown(metric, table.judgement['baselines'][table.strongest][metric])}{unit})"
     )
-    judged = [row for row in models if row.judged]
-    counts = {word: _count(table, word) for word in VERDICTS}
-    if not judged:
-        told = f"No model here was judged on the same data as {to_beat}."
-    elif counts["beats"] == len(judged):
-        told = (
-            f"All {len(judged)} models beat {to_beat}." if len(judged) > 1 else f"The one model judged beats {to_beat}."
-        )
-    elif not counts["beats"]:
-        told = (
-            f"None of {len(judged)} models beats {to_beat}: {_counted(counts)}."
-            if len(judged) > 1
-            else f"The one model judged {'ties with' if counts['ties'] else 'loses to'} {to_beat}."
-        )
-    else:
-        told = f"{counts['beats']} of {len(judged)} models beat {to_beat}; {_counted(counts)}."
+    judged = _judged(table)
+    few = [row for row in judged if row.few_seeds]
+    enough = [row for row in judged if not row.few_seeds]
+    told = f"No model here was judged on the same data as {to_beat}."
+    if enough and few:
+        counts = ", ".join(f"{count} {AHEAD[word]}" for word, count in _counts(few).items() if count)
+        told = f"{_told(enough, to_beat, f' of {ENOUGH_SEEDS} seeds or more')} On fewer seeds, said of those runs only: {counts}."
+    elif judged:
+        told = _told(judged, to_beat)
+        if few:
+            told += f" On fewer than {ENOUGH_SEEDS} seeds, this is said of those runs only."
     best = ranked[0]
     seeds = f", mean of {len(best.seeds)} seeds" if len(best.seeds) > 1 else ""
     first = "Highest accuracy" if metric == "accuracy" else "Lowest mean error" if unit else "Lowest loss"
     return f"{told} {first}: {best.name}, {shown(metric, best.scores[metric])}{unit}{seeds}."
 
 
-def _counted(counts: dict[str, int]) -> str:
+def _told(judged: Sequence[Row], to_beat: str, which: str = "") -> str:
+    counts = _counts(judged)
+    if len(judged) == 1:
+        verdict = VERDICTS[str(judged[0].judged["verdict"])]
+        return f"The one model{which or ' judged'} {verdict} {to_beat}."
+    if counts["beats"] == len(judged):
+        return f"All {len(judged)} models{which} beat {to_beat}."
     said = {"ties": ("ties", "tie"), "loses": ("loses", "lose")}
-    return ", ".join(f"{counts[word]} {said[word][counts[word] != 1]}" for word in said if counts[word])
+    others = ", ".join(f"{counts[word]} {said[word][counts[word] != 1]}" for word in said if counts[word])
+    if not counts["beats"]:
+        return f"None of {len(judged)} models{which} beats {to_beat}: {others}."
+    return f"{counts['beats']} of {len(judged)} models{which} beat {to_beat}; {others}."
 
 
-def _count(table: Table, word: str) -> int:
-    return sum(row.judged.get("verdict") == word for row in table.rows if row.kind == "model" and row.model != ENSEMBLE)
+def _judged(table: Table) -> list[Row]:
+    return [row for row in table.rows if row.kind == "model" and row.judged and row.model != ENSEMBLE]
+
+
+def _counts(rows: Iterable[Row]) -> dict[str, int]:
+    verdicts = [row.judged["verdict"] for row in rows]
+    return {word: verdicts.count(word) for word in VERDICTS}
 
 
 def _row(table: Table, row: Row, metrics: list[str], seconds: float | None) -> dict[str, Any]:
@@ -155,6 +178,7 @@ def _row(table: Table, row: Row, metrics: list[str], seconds: float | None) -> d
         "plot": skill_plot(table, row),
         "p": p_shown(judged.get("p_value")),
         "verdict": judged.get("verdict", ""),
+        "few": seeds_shown(row.seed_count) if row.few_seeds else "",
         "versus": f"{VERDICTS[judged['verdict']]} {_words(judged['baseline'])}" if "verdict" in judged else "",
         "parameters": f"{row.about['parameters']:,}" if "parameters" in row.about else "",
         "seconds": seconds_shown(seconds),
@@ -182,37 +206,10 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _seconds(table: Table, row: Row, facts: dict[str, dict[str, Any]]) -> float | None:
+def _seconds(table: Table, row: Row, made: Section) -> float | None:
     cells = [cell for cell in table.cells.get(row.name, []) if row.kind == "model" and cell.seeds[0] in row.seeds]
-    told = [facts[cell.name]["seconds"] for cell in cells if "seconds" in facts[cell.name]]
+    told = [made.seconds[cell.name] for cell in cells if cell.name in made.seconds]
     return sum(told) / len(told) if told else None
-
-
-def _facts(root: Path, row: Row) -> dict[str, Any]:
-    """Return the sidecar of a cell that was run here."""
-    if row.state != RUN_HERE:
-        return {}
-    model = read_json(root / "data" / "models" / f"{row.task}-{row.name}" / "meta.json")
-    return read_json(root / "data" / "sidecars" / f"{model.get('identity')}.json")
-
-
-def _sources(root: Path, table: Table, facts: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
-    judgement = table.judgement
-    sources = [
-        ("data", str(judgement.get("data_source", "none yet"))),
-        ("data digest", str(judgement.get("data_digest", ""))),
-    ]
-    meta = read_json(root / "data" / "windows" / table.task / "meta.json")
-    if meta:
-        sources += [(f"sha256 of {name}", value) for name, value in sorted(meta["raw_sha256"].items())]
-        sources += [("attribution", meta["attribution"]), ("licence", meta["licence"])]
-        parts = ", ".join(f"{name} {high - low:,}" for name, (low, high) in meta["splits"].items())
-        sources.append(("targets", parts))
-    sources.append(("scores and verdicts", f"reports/{table.task}/judgement.json"))
-    commits = sorted({told["commit"] for told in facts.values() if told.get("commit")})
-    if commits:
-        sources.append(("trained at commit", ", ".join(commit[:12] for commit in commits)))
-    return sources
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

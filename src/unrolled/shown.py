@@ -32,6 +32,11 @@ def seconds_shown(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def seeds_shown(count: int) -> str:
+    """Return a number of seeds in words."""
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
 def difference_shown(metric: str, value: float | None) -> str:
     """Return the difference of two scores with its sign: of accuracies in percentage points, of errors as ``shown``'s."""
     if value is None:
