@@ -107,7 +107,10 @@ def test_a_clone_that_ran_another_task_shows_this_ones_figures_as_committed(tmp_
     assert "ramp/section.json" not in after, "nothing new to commit"
     assert after["patches/section.json"] == before["patches/section.json"]
     told = before["index.html"].replace("run here", "")
-    assert after["index.html"].replace("committed, not run here", "").replace("run here", "") == told
+    kept = '<p class="soft">The figures are as they were committed: ramp was not run here, or not all of it.</p>\n'
+    assert kept in after["index.html"]
+    page = after["index.html"].replace(kept, "").replace("committed, not run here", "").replace("run here", "")
+    assert page == told
     assert ">63 s<" in after["index.html"], "how long it trained is not in any other committed file"
 
 
@@ -119,18 +122,66 @@ def test_figures_of_another_judgement_are_not_shown(root: Path) -> None:
     assert ">Forecast against truth<" not in report_files(root)["index.html"]
 
 
-@pytest.mark.parametrize("lost", ["html", "seconds"])
-def test_a_section_without_one_of_its_parts_is_made_anew(root: Path, lost: str) -> None:
-    told = _committed(root)
-    del told[lost]
-    (root / "reports/ramp/section.json").write_text(json.dumps(told))
+def test_a_cell_that_is_no_longer_in_the_grid_takes_the_committed_figures_with_it(root: Path) -> None:
+    _committed(root)
+    params = json.loads((root / "params.yaml").read_text())
+    params["cells"]["ramp-new-0"] = {"task": "ramp", "model": "new", "seed": 0}
+    (root / "params.yaml").write_text(json.dumps(params))
+    assert ">Forecast against truth<" in report_files(root)["index.html"], "a cell that was not run yet"
+    del params["cells"]["ramp-gru-1"]
+    (root / "params.yaml").write_text(json.dumps(params))
     assert ">Forecast against truth<" not in report_files(root)["index.html"]
 
 
-def test_a_damaged_section_is_named(root: Path) -> None:
-    _committed(root)
-    (root / "reports/ramp/section.json").write_text("{")
-    with pytest.raises(UserError, match="section.json is damaged"):
+@pytest.mark.parametrize("gone", ["data/predictions/ramp/gru-1", "data/judgements/ramp"])
+def test_where_not_all_is_here_the_whole_committed_section_stays(root: Path, gone: str) -> None:
+    whole = report_files(root)
+    assert "as they were committed" not in whole["index.html"]
+    (root / "reports/ramp/section.json").write_text(whole["ramp/section.json"])
+    shutil.rmtree(root / gone)
+    files = report_files(root)
+    assert "ramp/section.json" not in files
+    assert json.loads(whole["ramp/section.json"])["html"] in files["index.html"]
+    assert "The figures are as they were committed: ramp was not run here, or not all of it." in files["index.html"]
+    (root / "reports/ramp/section.json").unlink()
+    assert "ramp/section.json" not in report_files(root), "figures of a part are shown, but not for others to keep"
+
+
+def test_training_times_outlive_the_sidecars(root: Path) -> None:
+    whole = report_files(root)
+    (root / "reports/ramp/section.json").write_text(whole["ramp/section.json"])
+    shutil.rmtree(root / "data/sidecars")
+    files = report_files(root)
+    assert json.loads(files["ramp/section.json"])["seconds"] == {"gru-0": 63, "gru-1": 63}
+    assert ">63 s<" in files["index.html"]
+
+
+def test_without_a_judgement_no_section_counts(root: Path) -> None:
+    (root / "reports/ramp/judgement.json").unlink()
+    assert "ramp/section.json" not in report_files(root)
+    made_with = hashlib.sha256(b'{"cells":[],"judgement":{}}').hexdigest()
+    (root / "reports/ramp/section.json").write_text(
+        json.dumps({"made_with": made_with, "html": "<p>old</p>", "seconds": {}})
+    )
+    assert "<p>old</p>" not in report_files(root)["index.html"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"html": None}, {"html": ["<p>"]}, {"seconds": None}, {"seconds": [63]}),
+        *({"seconds": {"gru-0": value}} for value in ("63", True, None, -5, float("nan"), float("inf"))),
+    ],
+    ids=str,
+)
+def test_a_damaged_section_is_named_with_what_brings_it_back(root: Path, change: dict[str, Any]) -> None:
+    told = _committed(root)
+    place = root / "reports/ramp/section.json"
+    place.write_text(json.dumps(told | change))
+    with pytest.raises(UserError, match=r"section.json is damaged .* `git restore reports/ramp/section.json` brings"):
+        report_files(root)
+    place.write_text("{")
+    with pytest.raises(UserError, match=r"section.json is damaged .* `git restore reports/ramp/section.json` brings"):
         report_files(root)
 
 
@@ -157,6 +208,7 @@ def test_a_verdict_on_fewer_than_three_seeds_is_marked(root: Path, count: int, f
     page = files["index.html"]
     mark = '<span class="badge loses">loses</span><small>'
     assert (mark + few + "<" in page) if few else (mark not in page)
+    assert f" GWh, {'of 1 seed' if count == 1 else f'mean of {count} seeds'}." in page
     assert ("On fewer than 3 seeds, this is said of those runs only." in page) is bool(few)
     assert ('<span class="badge">1 of fewer seeds</span>' in page) is bool(few)
     assert ('<span class="badge loses">1 behind</span>' in page) is not bool(few)
@@ -175,7 +227,7 @@ def test_models_of_few_seeds_are_counted_apart(root: Path) -> None:
     (root / "reports/ramp/judgement.json").write_text(json.dumps(judgement))
     shutil.copytree(root / "reports/ramp/gru/0", root / "reports/ramp/lstm/0")
     page = report_files(root)["index.html"]
-    assert "The one model of 3 seeds or more loses to persistence" in page
+    assert "The one model judged on 3 seeds or more loses to persistence" in page
     assert "On fewer seeds, said of those runs only: 1 ahead." in page
 
 

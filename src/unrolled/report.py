@@ -25,7 +25,7 @@ from unrolled.shown import (
     spread_shown,
 )
 from unrolled.skillplot import skill_plot
-from unrolled.tasksection import Section, as_json, run_here, section
+from unrolled.tasksection import Section, as_json, is_whole, section
 from unrolled.templates import rendered
 
 HERE = Path(__file__).parent
@@ -66,7 +66,7 @@ def report_files(root: Path) -> dict[str, str]:
     }
     for table in found:
         files |= plot_files(root, table)
-        if run_here(table):
+        if is_whole(root, table):
             files[f"{table.task}/section.json"] = as_json(table, sections[table.task])
     return files
 
@@ -106,6 +106,7 @@ def _task(table: Table, made: Section) -> dict[str, Any]:
         "cells": [_row(table, cell, metrics, made.seconds.get(cell.name)) for cell in table.all_cells()],
         "with_intervals": intervals,
         "section": made.html,
+        "kept": made.kept,
     }
 
 
@@ -127,13 +128,16 @@ def summary(table: Table) -> str:
     told = f"No model here was judged on the same data as {to_beat}."
     if enough and few:
         counts = ", ".join(f"{count} {AHEAD[word]}" for word, count in _counts(few).items() if count)
-        told = f"{_told(enough, to_beat, f' of {ENOUGH_SEEDS} seeds or more')} On fewer seeds, said of those runs only: {counts}."
+        told = _told(enough, to_beat, f" judged on {ENOUGH_SEEDS} seeds or more")
+        told += f" On fewer seeds, said of those runs only: {counts}."
     elif judged:
         told = _told(judged, to_beat)
         if few:
             told += f" On fewer than {ENOUGH_SEEDS} seeds, this is said of those runs only."
-    best = ranked[0]
-    seeds = f", mean of {len(best.seeds)} seeds" if len(best.seeds) > 1 else ""
+    best = next((row for row in ranked if row.skill is not None), None)
+    if best is None:
+        return told
+    seeds = f", {'mean of' if best.seed_count > 1 else 'of'} {seeds_shown(best.seed_count)}" if best.seed_count else ""
     first = "Highest accuracy" if metric == "accuracy" else "Lowest mean error" if unit else "Lowest loss"
     return f"{told} {first}: {best.name}, {shown(metric, best.scores[metric])}{unit}{seeds}."
 
