@@ -228,7 +228,7 @@ def test_models_of_few_seeds_are_counted_apart(root: Path) -> None:
     shutil.copytree(root / "reports/ramp/gru/0", root / "reports/ramp/lstm/0")
     page = report_files(root)["index.html"]
     assert "The one model judged on 3 seeds or more loses to persistence" in page
-    assert "On fewer seeds, said of those runs only: 1 ahead." in page
+    assert "On fewer seeds, and so of those runs only: 1 ahead." in page
 
 
 def test_the_terminal_leaves_out_tasks_of_which_nothing_ran(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def summary(table: Table) -> str:
     if enough and few:
         counts = ", ".join(f"{count} {AHEAD[word]}" for word, count in _counts(few).items() if count)
         told = _told(enough, to_beat, f" judged on {ENOUGH_SEEDS} seeds or more")
-        told += f" On fewer seeds, said of those runs only: {counts}."
+        told += f" On fewer seeds, and so of those runs only: {counts}."
     elif judged:
         told = _told(judged, to_beat)
         if few:
@@ -148,7 +148,7 @@ def _told(judged: Sequence[Row], to_beat: str, which: str = "") -> str:
         verdict = VERDICTS[str(judged[0].judged["verdict"])]
         return f"The one model{which or ' judged'} {verdict} {to_beat}."
     if counts["beats"] == len(judged):
-        return f"All {len(judged)} models{which} beat {to_beat}."
+        return f"{'Both' if len(judged) == 2 else f'All {len(judged)}'} models{which} beat {to_beat}."
     said = {"ties": ("ties", "tie"), "loses": ("loses", "lose")}
     others = ", ".join(f"{counts[word]} {said[word][counts[word] != 1]}" for word in said if counts[word])
     if not counts["beats"]:
