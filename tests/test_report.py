@@ -210,7 +210,7 @@ def test_a_verdict_on_fewer_than_three_seeds_is_marked(root: Path, count: int, f
     assert (mark + few + "<" in page) if few else (mark not in page)
     assert f" GWh, {'of 1 seed' if count == 1 else f'mean of {count} seeds'}." in page
     assert ("On fewer than 3 seeds, this is said of those runs only." in page) is bool(few)
-    assert ('<span class="badge">1 of fewer seeds</span>' in page) is bool(few)
+    assert ('<span class="soft">1 of fewer seeds</span>' in page) is bool(few)
     assert ('<span class="badge loses">1 behind</span>' in page) is not bool(few)
     assert (f"| loses{f' ({few})' if few else ''} |") in files["leaderboard.md"]
     assert ("holds for the networks that were trained" in files["leaderboard.md"]) is bool(few)
