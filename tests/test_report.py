@@ -18,10 +18,12 @@ from judgedcheckout import make_root, real, write_ensemble
 from windowsets import example_windows, series_windows, text_windows
 
 from unrolled.errors import UserError
+from unrolled.leaderboard import Table, tables
 from unrolled.report import leaderboard_text, report_files
 from unrolled.reportcards import cards
 from unrolled.runrecord import judged_cell, read_trained
 from unrolled.shown import percent, shown
+from unrolled.tasksection import is_whole, section
 
 
 @pytest.fixture
@@ -183,6 +185,13 @@ def test_a_damaged_section_is_named_with_what_brings_it_back(root: Path, change:
     place.write_text("{")
     with pytest.raises(UserError, match=r"section.json is damaged .* `git restore reports/ramp/section.json` brings"):
         report_files(root)
+
+
+@pytest.mark.parametrize("table", tables(ROOT), ids=lambda table: table.task)
+def test_the_committed_sections_are_of_the_committed_judgements(table: Table) -> None:
+    made = section(ROOT, table)
+    assert made.kept or is_whole(ROOT, table), "in a clone the page would have no figures"
+    assert made.html.count("<figure") > 5
 
 
 def _with_seeds(root: Path, count: int) -> None:
