@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unrolled.comparison import WORDS
 from unrolled.leaderboard import ENOUGH_SEEDS, Row, Table, tables
 from unrolled.leaderboardfiles import as_csv, as_markdown, as_text
 from unrolled.plotfiles import plot_files
@@ -44,7 +45,6 @@ NAMES = {
     "bits_per_char": "bits per character",
 }
 VERDICTS = {"beats": "beats", "ties": "ties with", "loses": "loses to"}
-AHEAD = {"beats": "ahead", "ties": "even", "loses": "behind"}
 
 
 def leaderboard_text(root: Path) -> str:
@@ -79,7 +79,7 @@ def page(found: Sequence[Table], sections: Mapping[str, Section]) -> str:
     return rendered(
         "page.html",
         tasks=[_task(table, sections[table.task]) for table in found],
-        ahead=AHEAD,
+        words=WORDS,
         enough=ENOUGH_SEEDS,
         stand_in=stand_ins,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
@@ -111,7 +111,7 @@ def _task(table: Table, made: Section) -> dict[str, Any]:
 
 
 def summary(table: Table) -> str:
-    """Return a task's result in a few sentences, by verdicts; "best" is a mean over seeds, never a seed.
+    """Return a task's result in a few sentences, by verdicts; the best row names its seeds and is never the best of them.
 
     Models of too few seeds are counted apart. The ensemble is no model more to count, but it can be the best row.
     """
@@ -127,7 +127,7 @@ def summary(table: Table) -> str:
     enough = [row for row in judged if not row.few_seeds]
     told = f"No model here was judged on the same data as {to_beat}."
     if enough and few:
-        counts = ", ".join(f"{count} {AHEAD[word]}" for word, count in _counts(few).items() if count)
+        counts = ", ".join(f"{count} {WORDS[word]}" for word, count in _counts(few).items() if count)
         told = _told(enough, to_beat, f" judged on {ENOUGH_SEEDS} seeds or more")
         told += f" On fewer seeds, and so of those runs only: {counts}."
     elif judged:
